@@ -1,0 +1,1 @@
+"""The accelerator: description, instruction set, engines, Verilog."""

@@ -1,0 +1,1 @@
+"""From NNEF to an image for the accelerator."""

@@ -1,0 +1,1 @@
+"""Backends: golden model, interpreter, RTL simulation."""
