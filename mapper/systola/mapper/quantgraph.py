@@ -102,8 +102,8 @@ class Conv(Node):
 class Elementwise(Node):
     """Stage B on one tensor, or on two: add, subtract, relu, clamp, leaky relu, change of scale.
 
-    ``numerics.elementwise(a, zero_a, multiplier_positive, multiplier_negative, b, zero_operand, multiplier_operand, shift, zero_out,
-    low, high)``; with one input, multiplier_operand is 0. b has a's shape, or broadcasts: each of its dimensions (ranks
+    ``numerics.elementwise(a, zero_a, multiplier_positive, multiplier_negative, b, zero_operand, multiplier_operand, shift,
+    zero_out, low, high)``; with one input, multiplier_operand is 0. b has a's shape, or broadcasts: each of its dimensions (ranks
     equal) is a's or 1.
     """
 

@@ -1,0 +1,102 @@
+"""What the compiler hands to a device: memory contents, programs, and where each tensor lies.
+
+An image is a sequence of steps: programs for the accelerator and nodes for the host. Its memory is one range of DRAM;
+all addresses are byte offsets in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from systola.hw.isa import Instruction
+from systola.mapper.layout import Layout
+from systola.mapper.quantgraph import Node
+
+__all__ = ["HostStep", "Image", "LayerInfo", "Placed", "ProgramStep", "Step"]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A tensor that reaches DRAM: ``address`` in bytes, ``shape`` as NNEF has it. A part of a concatenation lies in the whole.
+
+    """
+
+    name: str
+    address: int
+    layout: Layout
+    shape: tuple[int, ...]
+
+    def read(self, memory: NDArray[np.uint8]) -> NDArray[np.int8]:
+        """The tensor's codes from DRAM, in NNEF's shape."""
+        return self.layout.unpack(memory[self.address : self.address + self.layout.bytes], self.shape)
+
+    def write(self, memory: NDArray[np.uint8], codes: NDArray[np.int8]) -> None:
+        """Put the tensor's codes into DRAM."""
+        memory[self.address : self.address + self.layout.bytes] = self.layout.pack(codes)
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """What a layer is, for reports. ``tag`` is in its instructions' headers.
+
+    ``macs``: multiply-accumulates of the network's definition (not of padding lanes). ``unit``: "array", "vector" or "host".
+    ``output`` and ``nodes`` name the tensor and the quantized graph's nodes it makes.
+    """
+
+    tag: int
+    name: str
+    unit: str
+    kind: str
+    macs: int
+    output: str
+    nodes: tuple[str, ...]
+    shape: tuple[int, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ProgramStep:
+    """A program of the accelerator: its bytes are in the image's memory at ``address``.
+
+    ``instructions`` are the same, decoded, in program order, END last.
+    """
+
+    address: int
+    bytes: int
+    instructions: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True)
+class HostStep:
+    """A node computed on the host: inputs are read from DRAM (or kept as float), outputs written to it."""
+
+    node: Node
+    tag: int
+    reason: str
+
+
+Step = ProgramStep | HostStep
+
+
+@dataclass(frozen=True)
+class Image:
+    """A compiled network.
+
+    ``fingerprint``: of the hardware it is for. ``memory``: initial bytes from offset 0; ``memory_bytes``: size of the range in all.
+    ``tensors``: every tensor that reaches DRAM, by name. ``inputs``/``outputs``: names in the graph's order.
+    """
+
+    name: str
+    fingerprint: int
+    lanes: int
+    memory: NDArray[np.uint8]
+    memory_bytes: int
+    steps: tuple[Step, ...]
+    tensors: Mapping[str, Placed]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    layers: tuple[LayerInfo, ...]
