@@ -1,0 +1,207 @@
+"""A loop nest in hardware: counters, and addresses or coordinates that follow them without a multiplier.
+
+Used by every block that walks a loop nest, one step a cycle. A *level* is a loop; a *track* is a number that is linear in
+the loops' indices::
+
+    value = base + Σ index[level] · stride[level]      (modulo 2**bits)
+
+Example: a two-dimensional walk with an address and a column::
+
+    nest = LoopNest(
+        levels=[LoopLevel("y", 16), LoopLevel("x", 16)],
+        tracks=[LoopTrack("address", 14, {"y": 24, "x": 16}), LoopTrack("column", 17, {"x": 8})],
+    )
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.lib import data
+from amaranth.lib.wiring import Component, In, Out
+
+__all__ = ["LoopLevel", "LoopNest", "LoopTrack"]
+
+
+@dataclass(frozen=True)
+class LoopLevel:
+    """One loop; its count has ``count_bits`` bits."""
+
+    name: str
+    count_bits: int
+
+
+@dataclass(frozen=True)
+class LoopTrack:
+    """One number that follows the loops, ``bits`` wide (modulo 2**bits; read it as signed where it is).
+
+    ``stride_bits`` gives, for each level that moves it, the width of the signed stride; other levels leave it alone.
+    """
+
+    name: str
+    bits: int
+    stride_bits: Mapping[str, int]
+
+
+class LoopNest(Component):
+    """Walks ``levels`` (outermost first), a step for each cycle with ``advance``.
+
+    Everything is sampled in the cycle with ``load``; from the next cycle on ``active`` is 1 and ``values``, ``first`` and
+    ``last`` describe the first step. ``advance`` (only while ``active``) moves to the next step in the next cycle; from the
+    last step it ends the nest: ``active`` falls, unless ``load`` starts the next nest in that same cycle. All outputs
+    come from registers, but ``done`` (an AND of registers).
+
+    Members
+    -------
+    load, advance : In(1)
+    counts : In, per level; 1 or more
+    bases : In, per track
+    strides : In, per track and level that moves it, signed
+    active : Out(1)
+    values : Out, per track
+    first, last : Out, a bit per level: its index is 0; its index is count − 1
+    done : Out(1), ``active`` and every level is at its last index
+
+    Raises ValueError for a name used twice or a stride of a level that does not exist.
+    """
+
+    load: Signal
+    advance: Signal
+    counts: Any
+    bases: Any
+    strides: Any
+    active: Signal
+    values: Any
+    first: Any
+    last: Any
+    done: Signal
+
+    def __init__(self, levels: Sequence[LoopLevel], tracks: Sequence[LoopTrack]) -> None:
+        names = [level.name for level in levels]
+        if len(set(names)) != len(names) or len({t.name for t in tracks}) != len(tracks):
+            raise ValueError("levels and tracks of a loop nest must each have names of their own")
+        for track in tracks:
+            unknown = set(track.stride_bits) - set(names)
+            if unknown:
+                raise ValueError(f"track {track.name} has strides for levels that do not exist: {', '.join(sorted(unknown))}")
+        self.levels = tuple(levels)
+        self.tracks = tuple(tracks)
+        flags = data.StructLayout(dict.fromkeys(names, 1))
+        strides = {
+            t.name: data.StructLayout({name: signed(t.stride_bits[name]) for name in names if name in t.stride_bits})
+            for t in tracks
+        }
+        super().__init__({
+            "load": In(1),
+            "advance": In(1),
+            "counts": In(data.StructLayout({level.name: level.count_bits for level in levels})),
+            "bases": In(data.StructLayout({t.name: t.bits for t in tracks})),
+            "strides": In(data.StructLayout(strides)),
+            "active": Out(1),
+            "values": Out(data.StructLayout({t.name: t.bits for t in tracks})),
+            "first": Out(flags),
+            "last": Out(flags),
+            "done": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """Counters of all levels, then the registers of each track."""
+        m = Module()
+        carries = self._carries()
+        for index, level in enumerate(self.levels):
+            self._count(m, level, carries[index], carries[:index])
+        m.d.comb += self.done.eq(self.active & self.last.as_value().all())
+        with m.If(self.load):
+            m.d.sync += self.active.eq(1)
+        with m.Elif(self.advance & self.done):
+            m.d.sync += self.active.eq(0)
+        for track in self.tracks:
+            self._follow(m, track, carries)
+        return m
+
+    def _carries(self) -> list[Value]:
+        """Per level: it is the one whose index grows in the next step (all inner levels are at their last)."""
+        carries: list[Value] = []
+        for index, level in enumerate(self.levels):
+            inner_last = [self.last[inner.name] for inner in self.levels[index + 1 :]]
+            grows = ~self.last[level.name]
+            for flag in inner_last:
+                grows = grows & flag
+            carries.append(grows)
+        return carries
+
+    def _count(self, m: Module, level: LoopLevel, grows: Value, outer_grows: Sequence[Value]) -> None:
+        """A down counter with its ``last`` flag computed one step ahead: no comparison in the carry chain."""
+        name = level.name
+        restart = Signal(level.count_bits, name=f"{name}_restart")  # count − 1
+        single = Signal(name=f"{name}_single")  # count = 1
+        remaining = Signal(level.count_bits, name=f"{name}_remaining")
+        count = self.counts[name]
+        with m.If(self.load):
+            m.d.sync += [
+                restart.eq(count - 1),
+                remaining.eq(count - 1),
+                single.eq(count == 1),
+                self.first[name].eq(1),
+                self.last[name].eq(count == 1),
+            ]
+        with m.Elif(self.advance & grows):
+            m.d.sync += [
+                remaining.eq(remaining - 1),
+                self.first[name].eq(0),
+                self.last[name].eq(remaining == 1),
+            ]
+        if outer_grows:
+            with m.Elif(self.advance & _any(outer_grows)):
+                m.d.sync += [remaining.eq(restart), self.first[name].eq(1), self.last[name].eq(single)]
+
+    def _follow(self, m: Module, track: LoopTrack, carries: Sequence[Value]) -> None:
+        """The track's value, and for each level that moves it the value at which that level's inner loops began.
+
+        When a level's index grows, its start plus its stride becomes the start of it and of all inner levels: one adder
+        a track, whatever the number of levels.
+        """
+        value = self.values[track.name]
+        moved = [index for index, level in enumerate(self.levels) if level.name in track.stride_bits]
+        starts: dict[int, Value] = {
+            index: Signal(track.bits, name=f"{track.name}_start_{self.levels[index].name}") for index in moved[:-1]
+        }
+        base: Value = value
+        if moved:
+            starts[moved[-1]] = value
+            base = value if moved[0] == 0 else Signal(track.bits, name=f"{track.name}_base")
+        registers = [base, *starts.values()]
+        stride_in = self.strides[track.name] if moved else {}
+        strides = {
+            index: Signal(
+                signed(track.stride_bits[self.levels[index].name]), name=f"{track.name}_stride_{self.levels[index].name}"
+            )
+            for index in moved
+        }
+
+        start, stride = Signal(track.bits, name=f"{track.name}_from"), Signal(signed(track.bits), name=f"{track.name}_by")
+        total = Signal(track.bits, name=f"{track.name}_next")
+        m.d.comb += total.eq(start + stride)
+        for index, grows in enumerate(carries):
+            held = max((outer for outer in moved if outer <= index), default=None)
+            with m.If(grows):
+                m.d.comb += start.eq(base if held is None else starts[held])
+                if index in strides:
+                    m.d.comb += stride.eq(strides[index])
+        with m.If(self.load):
+            m.d.sync += [register.eq(self.bases[track.name]) for register in registers]
+            m.d.sync += [strides[index].eq(stride_in[self.levels[index].name]) for index in moved]
+        with m.Elif(self.advance):
+            for index, register in starts.items():
+                with m.If(_any(carries[: index + 1])):
+                    m.d.sync += register.eq(total)
+
+
+def _any(bits: Sequence[Value]) -> Value:
+    result = bits[0]
+    for bit in bits[1:]:
+        result = result | bit
+    return result
