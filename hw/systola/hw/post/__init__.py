@@ -1,0 +1,28 @@
+"""Post-processing of sums into int8 codes: what the drain and the vector engine share.
+
+Stage A requantizes an int32 sum with a record per lane; stage B rescales a code with a slope for each sign, adds a
+second operand and rounds again. Both compute exactly ``systola.hw.numerics.requantize`` and ``elementwise``, take a
+word each cycle, have a fixed latency and never stall.
+"""
+
+from systola.hw.post.pipeline import POST_LATENCY_CYCLES, PostPipeline, connect_post_config, post_config_layout
+from systola.hw.post.records import RecordLoadSignature, RecordSet, record_words
+from systola.hw.post.stage_a import RECORD_HOLD_CYCLES, STAGE_A_LATENCY_CYCLES, StageA
+from systola.hw.post.stage_b import STAGE_B_LATENCY_CYCLES, StageB
+from systola.hw.post.tail import SWAP_INTERVAL_CYCLES
+
+__all__ = [
+    "POST_LATENCY_CYCLES",
+    "RECORD_HOLD_CYCLES",
+    "STAGE_A_LATENCY_CYCLES",
+    "STAGE_B_LATENCY_CYCLES",
+    "SWAP_INTERVAL_CYCLES",
+    "PostPipeline",
+    "RecordLoadSignature",
+    "RecordSet",
+    "StageA",
+    "StageB",
+    "connect_post_config",
+    "post_config_layout",
+    "record_words",
+]

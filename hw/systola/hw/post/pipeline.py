@@ -1,0 +1,100 @@
+"""Stage A followed by stage B, configured by one instruction."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from amaranth import Module, Signal
+from amaranth.lib import data
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
+
+from systola.hw.post.records import RecordLoadSignature
+from systola.hw.post.stage_a import STAGE_A_LATENCY_CYCLES, StageA, stage_a_layout
+from systola.hw.post.stage_b import STAGE_B_LATENCY_CYCLES, StageB, stage_b_layout
+
+__all__ = ["POST_LATENCY_CYCLES", "PostPipeline", "connect_post_config", "post_config_layout"]
+
+POST_LATENCY_CYCLES = STAGE_A_LATENCY_CYCLES + STAGE_B_LATENCY_CYCLES
+"""Cycles from a word of sums to its result."""
+
+post_config_layout = data.StructLayout({
+    name: field.shape for layout in (stage_a_layout, stage_b_layout) for name, field in layout
+})
+"""``stage_a`` (0: the sums are codes and skip it) and the instruction's fields of these names."""
+
+
+def connect_post_config(config: Any, instruction: Any, stage_a: Any) -> list[Any]:
+    """Assignments of an instruction's fields to a ``post_config_layout``."""
+    fields = [config[name].eq(instruction[name]) for name, _ in post_config_layout if name != "stage_a"]
+    return [config.stage_a.eq(stage_a), *fields]
+
+
+class PostPipeline(Component):
+    """Sums to codes through both stages; a word a cycle, ``POST_LATENCY_CYCLES``, no stall.
+
+    ``load``, ``swap``, ``i_valid``, ``i_sums``, ``i_meta``: as StageA. ``config`` is taken at ``swap``.
+    ``i_operand``: the second operand of the word that entered STAGE_A_LATENCY_CYCLES before; ``operand_take`` is 1 in the
+    cycles in which there is such a word, whether or not its instruction uses the operand (``operand_used``).
+    ``o_valid``, ``o_codes``, ``o_meta``: the result, POST_LATENCY_CYCLES after the sums.
+    """
+
+    load: Any
+    swap: Signal
+    config: Any
+    i_valid: Signal
+    i_sums: Signal
+    i_meta: Signal
+    i_operand: Signal
+    operand_take: Signal
+    operand_used: Signal
+    o_valid: Signal
+    o_codes: Signal
+    o_meta: Signal
+
+    def __init__(self, lanes: int, word_bytes: int, multiplier_bits: int, meta_bits: int = 0) -> None:
+        self._stage_a = StageA(lanes, word_bytes, multiplier_bits, meta_bits)
+        self._stage_b = StageB(lanes, multiplier_bits, meta_bits)
+        super().__init__({
+            "load": In(RecordLoadSignature(lanes, word_bytes)),
+            "swap": In(1),
+            "config": In(cast("Any", post_config_layout)),
+            "i_valid": In(1),
+            "i_sums": In(32 * lanes),
+            "i_meta": In(meta_bits),
+            "i_operand": In(8 * lanes),
+            "operand_take": Out(1),
+            "operand_used": Out(1),
+            "o_valid": Out(1),
+            "o_codes": Out(8 * lanes),
+            "o_meta": Out(meta_bits),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """Connects the stages; stage B's configuration waits for the swap to arrive."""
+        m = Module()
+        m.submodules.stage_a = a = self._stage_a
+        m.submodules.stage_b = b = self._stage_b
+        connect(m, flipped(self.load), a.load)
+        held: Any = Signal(stage_b_layout)  # from stage A's swap to stage B's
+        with m.If(self.swap):
+            m.d.sync += [held[name].eq(self.config[name]) for name, _ in stage_b_layout]
+        with m.If(b.swap):
+            m.d.sync += self.operand_used.eq(held.stage_b & held.operand)
+        m.d.comb += [
+            a.swap.eq(self.swap),
+            a.i_valid.eq(self.i_valid),
+            a.i_sums.eq(self.i_sums),
+            a.i_meta.eq(self.i_meta),
+            *(a.config[name].eq(self.config[name]) for name, _ in stage_a_layout),
+            b.swap.eq(a.o_swap),
+            b.config.eq(held),
+            b.i_valid.eq(a.o_valid),
+            b.i_codes.eq(a.o_codes),
+            b.i_meta.eq(a.o_meta),
+            b.i_operand.eq(self.i_operand),
+            self.operand_take.eq(a.o_valid),
+            self.o_valid.eq(b.o_valid),
+            self.o_codes.eq(b.o_codes),
+            self.o_meta.eq(b.o_meta),
+        ]
+        return m
