@@ -19,20 +19,22 @@ Array = NDArray[np.float32]
 
 
 class Parameter:
-    """A trained array with its gradient and Adam's two moments."""
+    """A trained array with its gradient and Adam's two moments; ``decays`` says if weight decay applies to it."""
 
-    def __init__(self, value: NDArray[np.floating]) -> None:
+    def __init__(self, value: NDArray[np.floating], *, decays: bool = False) -> None:
         self.value: Array = value.astype(np.float32)
+        self.decays = decays
         self.grad: Array = np.zeros_like(self.value)
         self.mean = np.zeros_like(self.value)
         self.square = np.zeros_like(self.value)
 
-    def adam(self, rate: float, step: int, beta1: float = 0.9, beta2: float = 0.999) -> None:
-        """One step of Adam (Kingma and Ba, 2015, algorithm 1); ``step`` counts from 1."""
+    def adam(self, rate: float, step: int, decay: float, beta1: float = 0.9, beta2: float = 0.999) -> None:
+        """One step of Adam with decoupled weight decay (Loshchilov and Hutter, 2019); ``step`` counts from 1."""
         self.mean += (1 - beta1) * (self.grad - self.mean)
         self.square += (1 - beta2) * (self.grad**2 - self.square)
         mean, square = self.mean / (1 - beta1**step), self.square / (1 - beta2**step)
-        self.value -= np.float32(rate) * mean / (np.sqrt(square) + np.float32(1e-8))
+        direction = mean / (np.sqrt(square) + np.float32(1e-8)) + self.decays * np.float32(decay) * self.value
+        self.value -= np.float32(rate) * direction
 
 
 class Model:
@@ -106,7 +108,7 @@ class Conv:
         fan_in = (1 if depthwise else inputs) * kernel * kernel
         # He initialisation: keeps the variance of activations through relu.
         shape = (outputs, 1 if depthwise else inputs, kernel, kernel)
-        self.filter = Parameter(rng.normal(0, np.sqrt(2 / fan_in), shape))
+        self.filter = Parameter(rng.normal(0, np.sqrt(2 / fan_in), shape), decays=True)
         self.bias = Parameter(np.zeros((1, outputs))) if bias else None
 
     def forward(self, x: Array, training: bool) -> Array:  # noqa: ARG002  # one signature for all layers
@@ -244,7 +246,7 @@ class Linear:
 
     def __init__(self, rng: np.random.Generator, name: str, inputs: int, outputs: int) -> None:
         self.name = name
-        self.filter = Parameter(rng.normal(0, np.sqrt(1 / inputs), (outputs, inputs)))
+        self.filter = Parameter(rng.normal(0, np.sqrt(1 / inputs), (outputs, inputs)), decays=True)
         self.bias = Parameter(np.zeros((1, outputs)))
 
     def forward(self, x: Array, training: bool) -> Array:  # noqa: ARG002  # one signature for all layers
