@@ -1,0 +1,333 @@
+"""Control: the register file on AXI4-Lite, and the sequencer that starts, watches and ends a program."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from systola.hw.block import Block
+from systola.hw.counters import CLEAR_CYCLES, SETTLE_CYCLES
+from systola.hw.frontend import counts_layout
+from systola.hw.interfaces import AxiLiteSignature
+from systola.hw.isa import ENGINES, ISA_VERSION, Engine
+from systola.hw.params import Params
+from systola.hw.registers import ADDRESS_BITS, IDENTITY, REGISTERS, Control, Fault, Irq, Register, Status
+
+__all__ = ["NO_ENGINE", "AxiLiteSlave", "Controller", "RegisterFile", "Sequencer", "Watchdog"]
+
+NO_ENGINE = 7
+"""FAULT_ENGINE where the fault is fetch's or nobody's."""
+
+FAULT_BITS = 8
+
+
+class AxiLiteSlave(Block):
+    """One access at a time on AXI4-Lite (ARM IHI 0022, B1).
+
+    A write is taken when address and data are both there; in the next cycle ``write`` is 1 with ``write_address``, ``write_data``
+    and ``write_strobes``. A read sets ``read_address``; ``read_data`` is sampled in the next cycle. Every response is OKAY.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({
+            "bus": Out(AxiLiteSignature()),
+            "write": Out(1),
+            "write_address": Out(ADDRESS_BITS),
+            "write_data": Out(32),
+            "write_strobes": Out(4),
+            "read_address": Out(ADDRESS_BITS),
+            "read_data": In(32),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """Two small handshakes."""
+        m = Module()
+        bus, reading = self.bus, Signal()
+        take = bus.aw_valid & bus.w_valid & ~bus.b_valid
+        m.d.comb += [bus.aw_ready.eq(take), bus.w_ready.eq(take), bus.ar_ready.eq(~reading & ~bus.r_valid)]
+        m.d.sync += self.write.eq(take)
+        with m.If(take):
+            m.d.sync += [
+                self.write_address.eq(bus.aw_addr),
+                self.write_data.eq(bus.w_data),
+                self.write_strobes.eq(bus.w_strb),
+                bus.b_valid.eq(1),
+            ]
+        with m.Elif(bus.b_ready):
+            m.d.sync += bus.b_valid.eq(0)
+        m.d.sync += reading.eq(bus.ar_valid & bus.ar_ready)
+        with m.If(bus.ar_valid & bus.ar_ready):
+            m.d.sync += self.read_address.eq(bus.ar_addr)
+        with m.If(reading):
+            m.d.sync += [bus.r_data.eq(self.read_data), bus.r_valid.eq(1)]
+        with m.Elif(bus.r_ready):
+            m.d.sync += bus.r_valid.eq(0)
+        return m
+
+
+class RegisterFile(Block):
+    """The registers of ``REGISTERS``; other addresses read ``counter_data``.
+
+    Reading and writing as AxiLiteSlave says. ``start`` and ``stop`` are 1 in the cycle after a 1 was written to their bit.
+    ``set_done`` and ``set_fault`` raise their bits of IRQ_STATUS; ``irq`` is the level of the enabled ones.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+        super().__init__({
+            "write": In(1), "write_address": In(ADDRESS_BITS), "write_data": In(32), "write_strobes": In(4),
+            "read_address": In(ADDRESS_BITS), "read_data": Out(32), "counter_data": In(32),
+            "start": Out(1), "stop": Out(1), "irq": Out(1), "set_done": In(1), "set_fault": In(1),
+            "program_address": Out(32), "program_bytes": Out(32), "dram_base": Out(params.config.bus.address_bits),
+            "watchdog_cycles": Out(32),
+            "busy": In(1), "done": In(1), "fault": In(FAULT_BITS), "fault_address": In(params.config.bus.address_bits),
+            "fault_engine": In(3), "cycles": In(64), "finished": In(counts_layout),
+        })  # fmt: skip
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """Writable registers first, then the read multiplexer over all."""
+        m = Module()
+        stored = {
+            name: self._stored(m, name)
+            for name in ("IRQ_ENABLE", "PROGRAM_ADDRESS", "PROGRAM_BYTES", "DRAM_BASE_LOW", "DRAM_BASE_HIGH", "WATCHDOG_CYCLES")
+        }
+        stored["IRQ_STATUS"] = self._interrupt(m, stored["IRQ_ENABLE"])
+        control = self._written("CONTROL") & self.write_strobes[0]
+        m.d.sync += [
+            self.start.eq(control & self.write_data[_bit(Control.START)]),
+            self.stop.eq(control & self.write_data[_bit(Control.STOP)]),
+        ]
+        m.d.comb += [
+            self.program_address.eq(stored["PROGRAM_ADDRESS"]),
+            self.program_bytes.eq(stored["PROGRAM_BYTES"]),
+            self.dram_base.eq(Cat(stored["DRAM_BASE_LOW"], stored["DRAM_BASE_HIGH"])),
+            self.watchdog_cycles.eq(stored["WATCHDOG_CYCLES"]),
+        ]
+        self._read(m, {**stored, **self._constants(), **self._state()})
+        return m
+
+    def _written(self, name: str) -> Value:
+        return self.write & (self.write_address[2:] == _register(name).address >> 2)
+
+    def _stored(self, m: Module, name: str) -> Signal:
+        """A register of 32 bits, written by bytes."""
+        register = Signal(32, name=name.lower())
+        with m.If(self._written(name)):
+            for byte in range(4):
+                with m.If(self.write_strobes[byte]):
+                    m.d.sync += register[8 * byte : 8 * byte + 8].eq(self.write_data[8 * byte : 8 * byte + 8])
+        return register
+
+    def _interrupt(self, m: Module, enable: Signal) -> Signal:
+        """IRQ_STATUS: set by the machine, cleared by writing 1; an event in the same cycle wins."""
+        pending = Signal(len(Irq), name="irq_status")
+        event = Cat(self.set_done, self.set_fault)
+        clear = Mux(self._written("IRQ_STATUS") & self.write_strobes[0], self.write_data[: len(Irq)], 0)
+        m.d.sync += pending.eq((pending & ~clear) | event)
+        m.d.comb += self.irq.eq((pending & enable[: len(Irq)]).any())
+        return pending
+
+    def _constants(self) -> dict[str, Value]:
+        p = self._params
+        geometry = p.rows | p.columns << 8 | p.lanes << 16 | p.bus_bytes << 24
+        return {
+            "IDENTITY": Const(IDENTITY, 32),
+            "ISA_VERSION": Const(ISA_VERSION, 32),
+            "FINGERPRINT": Const(p.fingerprint, 32),
+            "GEOMETRY": Const(geometry, 32),
+            "CONTROL": Const(0, 32),
+        }
+
+    def _state(self) -> dict[str, Value]:
+        faulty = self.fault != Fault.NONE
+        flags = {Status.BUSY: self.busy, Status.DONE: self.done, Status.FAULT: faulty}
+        status = Cat(*(flags[flag] for flag in sorted(Status)), Const(0, 8 - len(Status)), self.fault)
+        return {
+            "STATUS": status,
+            "FAULT_ADDRESS_LOW": self.fault_address[:32],
+            "FAULT_ADDRESS_HIGH": self.fault_address[32:],
+            "FAULT_ENGINE": self.fault_engine,
+            "CYCLES_LOW": self.cycles[:32],
+            "CYCLES_HIGH": self.cycles[32:],
+            **{f"FINISHED_{engine.name}": self.finished[engine] for engine in ENGINES},
+        }
+
+    def _read(self, m: Module, values: dict[str, Value]) -> None:
+        with m.Switch(self.read_address[2:]):
+            for register in REGISTERS:
+                with m.Case(register.address >> 2):
+                    m.d.comb += self.read_data.eq(values[register.name])
+            with m.Default():
+                m.d.comb += self.read_data.eq(self.counter_data)
+
+
+class Watchdog(Block):
+    """``expired`` is 1 when for ``cycles`` cycles of ``enable`` no instruction finished (``retire``); never if ``cycles`` is 0."""
+
+    def __init__(self) -> None:
+        super().__init__({
+            "enable": In(1),
+            "cycles": In(32),
+            "retire": In(1),
+            "expired": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """A down counter, reloaded by every finished instruction."""
+        m = Module()
+        left = Signal(32)
+        with m.If(~self.enable | self.retire):
+            m.d.sync += left.eq(self.cycles)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        m.d.sync += self.expired.eq(self.enable & ~self.retire & (left == 1))
+        return m
+
+
+class Sequencer(Block):
+    """From START to the end of a program.
+
+    ``reset`` holds the engines wherever no program runs. ``running``: a counted cycle. The first CLEAR_CYCLES of them are
+    ``clearing``: counters are set. In the next one ``launch`` is 1, and the program runs until ``end`` (END's waits are over) or
+    a fault. ``aborting`` follows for SETTLE_CYCLES at least and until the bus is ``quiet``; then ``set_done`` or ``set_fault`` is 1 for
+    one cycle and ``busy`` falls.
+
+    ``read_error`` (of fetch or of the load engine), ``write_error`` and ``illegal`` are 1 for a cycle or more with their address;
+    the first fault counts.
+    """
+
+    def __init__(self, params: Params) -> None:
+        address = params.config.bus.address_bits
+        super().__init__({
+            "start": In(1), "stop": In(1), "end": In(1), "retire": In(len(ENGINES)), "watchdog_cycles": In(32),
+            "read_error": In(1), "read_error_fetch": In(1), "read_error_address": In(address),
+            "write_error": In(1), "write_error_address": In(address),
+            "illegal": In(1), "illegal_address": In(32), "quiet": In(1),
+            "running": Out(1), "clearing": Out(1), "launch": Out(1), "reset": Out(1, init=1), "aborting": Out(1),
+            "busy": Out(1), "done": Out(1), "set_done": Out(1), "set_fault": Out(1),
+            "fault": Out(FAULT_BITS), "fault_address": Out(address), "fault_engine": Out(3, init=NO_ENGINE),
+            "cycles": Out(64),
+        })  # fmt: skip
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """The states, the watchdog, the cycle counter."""
+        m = Module()
+        m.submodules.watchdog = watchdog = Watchdog()
+        stop, timer, ending = Signal(), Signal(range(max(CLEAR_CYCLES, SETTLE_CYCLES))), Signal()
+        with m.FSM() as fsm:
+            with m.State("IDLE"):
+                m.d.sync += stop.eq(0)
+                with m.If(self.start):
+                    m.d.sync += [timer.eq(CLEAR_CYCLES - 1), self.done.eq(0), self.fault.eq(Fault.NONE)]
+                    m.next = "CLEAR"
+            with m.State("CLEAR"):
+                m.d.sync += [timer.eq(timer - 1), stop.eq(stop | self.stop)]
+                with m.If(timer == 0):
+                    m.d.sync += [self.launch.eq(1), self.reset.eq(0)]
+                    m.next = "RUN"
+            with m.State("RUN"):
+                m.d.sync += [timer.eq(SETTLE_CYCLES - 1), self.launch.eq(0), self.reset.eq(ending)]
+                m.d.comb += ending.eq(self._watch(m, stop | self.stop, watchdog.expired))
+                with m.If(ending):
+                    m.next = "ABORT"
+            with m.State("ABORT"):
+                m.d.sync += timer.eq(Mux(timer == 0, 0, timer - 1))
+                with m.If((timer == 0) & self.quiet):
+                    m.d.comb += [self.set_done.eq(self.fault == Fault.NONE), self.set_fault.eq(self.fault != Fault.NONE)]
+                    m.d.sync += self.done.eq(self.fault == Fault.NONE)
+                    m.next = "IDLE"
+        m.d.comb += [
+            self.clearing.eq(fsm.ongoing("CLEAR")),
+            self.running.eq(fsm.ongoing("CLEAR") | fsm.ongoing("RUN")),
+            self.aborting.eq(fsm.ongoing("ABORT")),
+            self.busy.eq(~fsm.ongoing("IDLE")),
+            watchdog.enable.eq(fsm.ongoing("RUN")),
+            watchdog.cycles.eq(self.watchdog_cycles),
+            watchdog.retire.eq(self.retire.any()),
+        ]
+        self._count(m)
+        return m
+
+    def _watch(self, m: Module, stop: Value, expired: Value) -> Value:
+        """The first fault, or the end. A bad response comes before an END that it would have held up."""
+        faults = [
+            (self.read_error, Fault.READ_RESPONSE, self.read_error_address, Mux(self.read_error_fetch, NO_ENGINE, Engine.LOAD)),
+            (self.write_error, Fault.WRITE_RESPONSE, self.write_error_address, Engine.STORE),
+            (self.illegal, Fault.ILLEGAL_INSTRUCTION, self.illegal_address, NO_ENGINE),
+            (expired & ~self.end, Fault.WATCHDOG, 0, NO_ENGINE),
+            (stop & ~self.end, Fault.STOPPED, 0, NO_ENGINE),
+        ]
+        for index, (happened, fault, address, engine) in enumerate(faults):
+            with m.If(happened) if index == 0 else m.Elif(happened):
+                m.d.sync += [self.fault.eq(fault), self.fault_address.eq(address), self.fault_engine.eq(engine)]
+        return Cat(self.end, *(fault[0] for fault in faults)).any()
+
+    def _count(self, m: Module) -> None:
+        """CYCLES in two halves with a registered carry: no 64-bit carry chain."""
+        low, high, carry = Signal(32), Signal(32), Signal()
+        m.d.comb += self.cycles.eq(Cat(low, high))
+        with m.If(self.running):
+            m.d.sync += Cat(low, carry).eq(low + 1)
+        with m.Else():
+            m.d.sync += carry.eq(0)
+        with m.If(carry):
+            m.d.sync += high.eq(high + 1)
+        with m.If(self.start & ~self.busy):
+            m.d.sync += [low.eq(0), high.eq(0), carry.eq(0)]
+
+
+class Controller(Block):
+    """Register file and sequencer behind the AXI4-Lite port. Ports as theirs; ``counter_address`` and ``counter_data`` read the
+    counters in the same cycle.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+        address = params.config.bus.address_bits
+        super().__init__({
+            "bus": Out(AxiLiteSignature()), "irq": Out(1),
+            "program_address": Out(32), "program_bytes": Out(32), "dram_base": Out(address),
+            "end": In(1), "retire": In(len(ENGINES)), "finished": In(counts_layout),
+            "read_error": In(1), "read_error_fetch": In(1), "read_error_address": In(address),
+            "write_error": In(1), "write_error_address": In(address),
+            "illegal": In(1), "illegal_address": In(32), "quiet": In(1),
+            "running": Out(1), "clearing": Out(1), "launch": Out(1), "reset": Out(1), "aborting": Out(1),
+            "counter_address": Out(ADDRESS_BITS), "counter_data": In(32),
+        })  # fmt: skip
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """Connections only."""
+        m = Module()
+        m.submodules.bus = bus = AxiLiteSlave()
+        m.submodules.registers = registers = RegisterFile(self._params)
+        m.submodules.sequencer = sequencer = Sequencer(self._params)
+        wiring.connect(m, wiring.flipped(self.bus), bus.bus)
+        _connect_names(m, bus, registers, ("write", "write_address", "write_data", "write_strobes", "read_address"))
+        _connect_names(m, registers, bus, ("read_data",))
+        _connect_names(m, registers, sequencer, ("start", "stop", "watchdog_cycles"))
+        _connect_names(m, sequencer, registers, ("busy", "done", "fault", "fault_address", "fault_engine", "cycles",
+                                                 "set_done", "set_fault"))  # fmt: skip
+        _connect_names(m, self, registers, ("counter_data", "finished"))
+        _connect_names(m, registers, self, ("irq", "program_address", "program_bytes", "dram_base"))
+        _connect_names(m, self, sequencer, (
+            "end", "retire", "read_error", "read_error_fetch", "read_error_address", "write_error", "write_error_address",
+            "illegal", "illegal_address", "quiet",
+        ))  # fmt: skip
+        _connect_names(m, sequencer, self, ("running", "clearing", "launch", "reset", "aborting"))
+        m.d.comb += self.counter_address.eq(bus.read_address)
+        return m
+
+
+def _connect_names(m: Module, source: Block, sink: Block, names: tuple[str, ...]) -> None:
+    """Drives the sink's ports of these names from the source's."""
+    for name in names:
+        m.d.comb += getattr(sink, name).eq(getattr(source, name))
+
+
+def _register(name: str) -> Register:
+    return next(register for register in REGISTERS if register.name == name)
+
+
+def _bit(flag: Control) -> int:
+    return int(flag).bit_length() - 1

@@ -1,0 +1,165 @@
+"""The scratchpad: banks, and the crossbar between them and the engines."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from systola.hw.block import Block
+from systola.hw.interfaces import ScratchpadReadSignature, ScratchpadWriteSignature
+from systola.hw.params import Params
+
+__all__ = ["Bank", "Reader", "Scratchpad", "Writer"]
+
+
+class Reader(IntEnum):
+    """Who reads, in order of priority."""
+
+    ACT = 0
+    WEIGHTS = 1
+    DRAIN = 2
+    VECTOR = 3
+    STORE = 4
+
+
+class Writer(IntEnum):
+    """Who writes, in order of priority."""
+
+    DRAIN = 0
+    VECTOR = 1
+    LOAD = 2
+
+
+class Bank(Block):
+    """``bank_words`` consecutive words with one read and one write port.
+
+    ``read_data`` holds the word of ``read_address`` two cycles after ``read_enable`` (memory, output register), until the
+    next read's. A write with mask bit g set replaces column group g; it is seen by reads of the next cycle.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+        address_bits = (params.bank_words - 1).bit_length()
+        super().__init__({
+            "read_enable": In(1),
+            "read_address": In(address_bits),
+            "read_data": Out(8 * params.lanes),
+            "write_mask": In(params.column_groups),
+            "write_address": In(address_bits),
+            "write_data": In(8 * params.lanes),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """Memory and output register."""
+        m = Module()
+        p = self._params
+        m.submodules.memory = memory = Memory(shape=8 * p.lanes, depth=p.bank_words, init=[])
+        write = memory.write_port(granularity=8 * p.columns)
+        read = memory.read_port()
+        m.d.comb += [
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            write.en.eq(self.write_mask),
+            read.addr.eq(self.read_address),
+            read.en.eq(self.read_enable),
+        ]
+        arrived = Signal()
+        m.d.sync += arrived.eq(self.read_enable)
+        with m.If(arrived):
+            m.d.sync += self.read_data.eq(read.data)
+        return m
+
+
+class Scratchpad(Block):
+    """``banks`` banks; each serves one read and one write a cycle: the first of its requesters in the order of ``Reader`` and
+    ``Writer``. The others see ``ready`` 0.
+
+    ``read[r]`` and ``write[w]`` are the clients' signatures, seen from the scratchpad. A word arrives
+    SCRATCHPAD_READ_LATENCY_CYCLES after its request was accepted: bank, bank output register, client output register.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+        super().__init__({
+            "read": In(ScratchpadReadSignature(params)).array(len(Reader)),
+            "write": In(ScratchpadWriteSignature(params)).array(len(Writer)),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """Arbitration, the banks, and the way back."""
+        m = Module()
+        banks = [Bank(self._params) for _ in range(self._params.banks)]
+        for index, bank in enumerate(banks):
+            m.submodules[f"bank_{index}"] = bank
+        read_grants = _arbitrate(m, "read", list(self.read), self._params)
+        write_grants = _arbitrate(m, "write", list(self.write), self._params)
+        for index, bank in enumerate(banks):
+            self._connect_read(m, bank, [grant[index] for grant in read_grants])
+            self._connect_write(m, bank, [grant[index] for grant in write_grants])
+        for client, grant in zip(self.read, read_grants, strict=True):
+            self._return_data(m, client, grant, banks)
+        return m
+
+    def _connect_read(self, m: Module, bank: Bank, grants: list[Value]) -> None:
+        """The granted address; 0 where nobody reads, so that an idle bank's address does not toggle."""
+        m.d.comb += bank.read_enable.eq(Cat(grants).any())
+        for client, grant, first in zip(self.read, grants, _firsts(), strict=False):
+            with m.If(grant) if first else m.Elif(grant):
+                m.d.comb += bank.read_address.eq(client.address)
+
+    def _connect_write(self, m: Module, bank: Bank, grants: list[Value]) -> None:
+        """The granted address, data and mask; 0 where nobody writes."""
+        for client, grant, first in zip(self.write, grants, _firsts(), strict=False):
+            with m.If(grant) if first else m.Elif(grant):
+                m.d.comb += [
+                    bank.write_address.eq(client.address),
+                    bank.write_data.eq(client.data),
+                    bank.write_mask.eq(client.mask),
+                ]
+
+    def _return_data(self, m: Module, client: Any, grant: Value, banks: list[Bank]) -> None:
+        """Two cycles after the grant the bank's output register holds the word; a cycle later the client's."""
+        bank_bits = (self._params.banks - 1).bit_length()
+        bank = client.address[-bank_bits:]
+        for _ in range(2):
+            valid_after, bank_after = Signal(), Signal(bank_bits)
+            m.d.sync += valid_after.eq(grant.any())
+            with m.If(grant.any()):
+                m.d.sync += bank_after.eq(bank)
+            grant, bank = valid_after, bank_after
+        word = Signal(8 * self._params.lanes)
+        with m.If(grant), m.Switch(bank):
+            for index, source in enumerate(banks):
+                with m.Case(index):
+                    m.d.sync += word.eq(source.read_data)
+        m.d.comb += client.data.eq(word)
+
+
+def _firsts() -> list[bool]:
+    """Which of the clients opens an if-chain."""
+    return [True, *[False] * (max(len(Reader), len(Writer)) - 1)]
+
+
+def _arbitrate(m: Module, name: str, clients: list[Any], params: Params) -> list[Value]:
+    """Fixed priority per bank, and each client's ``ready``; a grant has a bit per bank.
+
+    All banks are decided at once on vectors of a bit per bank: a few wide operations instead of many narrow ones.
+    """
+    bank_bits = (params.banks - 1).bit_length()
+    grants: list[Value] = []
+    taken: Value | None = None
+    for index, client in enumerate(clients):
+        request = Signal(params.banks, name=f"{name}_{index}_request")
+        grant = Signal(params.banks, name=f"{name}_{index}_grant")
+        m.d.comb += [
+            request.eq(Mux(client.valid, 1 << client.address[-bank_bits:], 0)),
+            grant.eq(request if taken is None else request & ~taken),
+            client.ready.eq(grant.any()),
+        ]
+        taken = request if taken is None else taken | request
+        grants.append(grant)
+    return grants
