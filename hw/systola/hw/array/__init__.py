@@ -1,0 +1,1 @@
+"""The array engine: weight loader, pixel stream, systolic array, accumulators."""
