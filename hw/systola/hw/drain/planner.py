@@ -1,0 +1,167 @@
+"""Takes drain instructions apart into blocks of ``columns`` channels and fetches each block's records ahead of its use."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from amaranth import Module, Mux, Signal, Value
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import Component, In, Out
+
+from systola.hw.interfaces import ACCUMULATOR_READ_LATENCY_CYCLES, SCRATCHPAD_READ_LATENCY_CYCLES, instruction_layout
+from systola.hw.isa import Opcode
+from systola.hw.params import Params
+from systola.hw.post import SWAP_INTERVAL_CYCLES, connect_post_config, post_config_layout, record_words
+
+__all__ = ["BlockPlanner", "block_layout"]
+
+SWAP_DELAY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES
+"""From a block's start to its swap: the previous block's last pixel may be read in the cycle of the start, and enters
+stage A in that of the swap; the block's own first pixel follows it."""
+
+RECORD_LEAD_CYCLES = 2
+"""A block may start this long after the last word of its records was accepted: the word (SCRATCHPAD_READ_LATENCY_CYCLES
+after it was) is then in the cycle before the swap."""
+assert RECORD_LEAD_CYCLES + SWAP_DELAY_CYCLES == SCRATCHPAD_READ_LATENCY_CYCLES + 1
+
+
+def block_layout(params: Params) -> data.StructLayout:
+    """What the engine needs of a block besides the instruction's own fields."""
+    address_bits = params.scratchpad_address_bits
+    return data.StructLayout({
+        "dst_address": address_bits,  # word of the block's first output
+        "b_address": address_bits,  # word of its first residual
+        "group": range(max(2, params.column_groups)),
+        "operand": 1,  # it has a residual
+        "first": 1,  # first block of its instruction
+        "last": 1,
+    })
+
+
+class BlockPlanner(Component):
+    """The next block, and its records.
+
+    ``instruction``: taken when the last block of the one before has started.
+    ``valid``, ``block``, ``fields``: the next block and the instruction it belongs to.
+    ``loaded``: the block's records will be there in time if ``start`` is 1 in this cycle. ``start`` (only where ``valid`` and
+    ``loaded``): the block begins to stream in the next cycle; ``valid`` falls, until the block after it is in hand.
+    ``swap``, ``config``: to the post pipeline, SWAP_DELAY_CYCLES after the start.
+    ``read_valid``/``read_ready``/``read_address``: requests for record words; ``read_index``: which word of the block.
+    """
+
+    instruction: Any
+    valid: Signal
+    block: Any
+    fields: Any
+    loaded: Signal
+    start: Signal
+    swap: Signal
+    config: Any
+    read_valid: Signal
+    read_ready: Signal
+    read_address: Signal
+    read_index: Signal
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+        self._record_words = record_words(params.columns, params.lanes)
+        # Blocks follow each other no faster than swaps may: records take time to load, but for very few words not enough.
+        shortest = self._record_words + RECORD_LEAD_CYCLES + SWAP_DELAY_CYCLES
+        self._hold_cycles = SWAP_DELAY_CYCLES + max(0, SWAP_INTERVAL_CYCLES - shortest)
+        layout = cast("Any", instruction_layout(Opcode.DRAIN))
+        super().__init__({
+            "instruction": In(stream.Signature(layout)),
+            "valid": Out(1),
+            "block": Out(cast("Any", block_layout(params))),
+            "fields": Out(layout),
+            "loaded": Out(1),
+            "start": In(1),
+            "swap": Out(1),
+            "config": Out(cast("Any", post_config_layout)),
+            "read_valid": Out(1),
+            "read_ready": In(1),
+            "read_address": Out(params.scratchpad_address_bits),
+            "read_index": Out(range(max(2, self._record_words))),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """A block is in hand, starts, lingers until its swap, and is followed by the next."""
+        m = Module()
+        present = Signal()  # fields and block hold a block that has not started, or started a moment ago
+        starts = [self.start]
+        for cycle in range(1, self._hold_cycles + 1):
+            starts.append(Signal(name=f"start_{cycle}"))
+            m.d.sync += starts[-1].eq(starts[-2])
+        leaving = starts[-1]
+        started = Signal()
+        with m.If(self.start):
+            m.d.sync += started.eq(1)
+        with m.Elif(leaving):
+            m.d.sync += started.eq(0)
+        m.d.comb += [
+            self.valid.eq(present & ~started),
+            self.swap.eq(starts[SWAP_DELAY_CYCLES]),
+            self.instruction.ready.eq(~present | (leaving & self.block.last)),
+            *connect_post_config(self.config, self.fields, 1),
+        ]
+        taken = self.instruction.valid & self.instruction.ready
+        with m.If(taken):
+            m.d.sync += present.eq(1)
+            self._take(m)
+        with m.Elif(leaving):
+            m.d.sync += present.eq(~self.block.last)
+            self._next_block(m)
+        self._fetch(m, taken, leaving & ~self.block.last)
+        return m
+
+    def _take(self, m: Module) -> None:
+        """The first block of the offered instruction."""
+        offered = self.instruction.payload
+        m.d.sync += [
+            self.fields.eq(offered),
+            self.block.dst_address.eq(offered.dst_address),
+            self.block.b_address.eq(offered.b_address),
+            self.block.group.eq(offered.group),
+            self.block.operand.eq(offered.stage_b & offered.operand),
+            self.block.first.eq(1),
+            self.block.last.eq(offered.count_n == 1),
+        ]
+
+    def _next_block(self, m: Module) -> None:
+        """The following block of the same instruction: the next column group, or the first of the next block of lanes."""
+        remaining = self.fields.count_n
+        m.d.sync += [
+            remaining.eq(remaining - 1),
+            self.block.first.eq(0),
+            self.block.last.eq(remaining == 2),
+        ]
+        wraps: Value = self.block.group == self._params.column_groups - 1
+        with m.If(wraps):
+            m.d.sync += [
+                self.block.group.eq(0),
+                self.block.dst_address.eq(self.block.dst_address + self.fields.dst_stride_n),
+                self.block.b_address.eq(self.block.b_address + self.fields.b_stride_n),
+            ]
+        with m.Else():
+            m.d.sync += self.block.group.eq(self.block.group + 1)
+
+    def _fetch(self, m: Module, taken: Value, follows: Value) -> None:
+        """Requests the records of a block once it is in hand; blocks' records follow each other in memory."""
+        accepted = self.read_valid & self.read_ready
+        last = self.read_index == self._record_words - 1
+        requested = Signal()  # all words of the block were accepted
+        with m.If(accepted):
+            m.d.sync += [
+                self.read_address.eq(self.read_address + 1),
+                self.read_index.eq(Mux(last, 0, self.read_index + 1)),
+                self.read_valid.eq(~last),
+                requested.eq(last),
+            ]
+        with m.If(requested):
+            m.d.sync += self.loaded.eq(1)
+        with m.If(self.start):
+            m.d.sync += requested.eq(0), self.loaded.eq(0)
+        with m.If(taken):
+            m.d.sync += self.read_address.eq(self.instruction.payload.param_address)
+        with m.If(taken | follows):
+            m.d.sync += self.read_valid.eq(1)
