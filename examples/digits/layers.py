@@ -15,6 +15,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from systola.mapper.nnef import write_tensor
+
 Array = NDArray[np.float32]
 
 
@@ -61,14 +63,6 @@ class Model:
         (folder / "graph.nnef").write_text(text)
         for name, value in self.tensors.items():
             write_tensor(folder / f"{name}.dat", value)
-
-
-def write_tensor(path: Path, value: Array) -> None:
-    """Write float32 data as an NNEF 1.0 tensor file: a header of 128 bytes, little-endian, then the items row-major."""
-    extents = [*value.shape, *[0] * (8 - value.ndim)]
-    words = np.zeros(31, "<u4")
-    words[:12] = [value.nbytes, value.ndim, *extents, 32, 0]  # 32 bits an item; item type 0 is float
-    path.write_bytes(b"\x4e\xef\x01\x00" + words.tobytes() + value.astype("<f4").tobytes())
 
 
 class Layer(Protocol):

@@ -2,7 +2,7 @@
 
     python examples/digits/train.py [FOLDER]
 
-NumPy only, fixed seed, about a minute on one core. The network has what a larger one has: convolutions with and without
+NumPy only, fixed seed, about half a minute on one core. The network has what a larger one has: convolutions with and without
 batch normalization, a residual addition, a depthwise convolution with stride and a pointwise one, a global average.
 """
 
