@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
+
 from systola.hw.config import load_config
 from systola.hw.frontend import Decoder, Frontend, Timeline
 from systola.hw.isa import ENGINES, HEADER, INSTRUCTIONS, Instruction, Opcode, encode

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
+
 from systola.hw.config import load_config
 from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES
 from systola.hw.params import Params
@@ -65,7 +66,8 @@ def run(preset: str, cycles: int, seed: int) -> dict[str, int]:
                 ctx.set(dut.read[i].address, rng.randrange(params.scratchpad_words) if reads[i] is None else reads[i])
             for i in Writer:
                 if writes[i] is None and rng.random() < 0.6:
-                    writes[i] = (pick_address(rng, params), rng.getrandbits(8 * params.lanes), rng.getrandbits(params.column_groups))
+                    data, mask = rng.getrandbits(8 * params.lanes), rng.getrandbits(params.column_groups)
+                    writes[i] = (pick_address(rng, params), data, mask)
                 address, data, mask = writes[i] or (rng.randrange(params.scratchpad_words), 0, 1)
                 ctx.set(dut.write[i].valid, writes[i] is not None)
                 ctx.set(dut.write[i].address, address)

@@ -8,16 +8,14 @@ from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
 from systola.hw.counters import CLEAR_CYCLES, SETTLE_CYCLES
+from systola.hw.dma.axi import NO_ENGINE
 from systola.hw.frontend import counts_layout
 from systola.hw.interfaces import AxiLiteSignature
-from systola.hw.isa import ENGINES, ISA_VERSION, Engine
+from systola.hw.isa import ENGINES, ISA_VERSION
 from systola.hw.params import Params
 from systola.hw.registers import ADDRESS_BITS, IDENTITY, REGISTERS, Control, Fault, Irq, Register, Status
 
-__all__ = ["NO_ENGINE", "AxiLiteSlave", "Controller", "RegisterFile", "Sequencer", "Watchdog"]
-
-NO_ENGINE = 7
-"""FAULT_ENGINE where the fault is fetch's or nobody's."""
+__all__ = ["AxiLiteSlave", "Controller", "RegisterFile", "Sequencer", "Watchdog"]
 
 FAULT_BITS = 8
 
@@ -163,7 +161,7 @@ class RegisterFile(Block):
 
 
 class Watchdog(Block):
-    """``expired`` is 1 when for ``cycles`` cycles of ``enable`` no instruction finished (``retire``); never if ``cycles`` is 0."""
+    """``expired`` is 1 when no instruction finished (``retire``) for ``cycles`` cycles of ``enable``; never if that is 0."""
 
     def __init__(self) -> None:
         super().__init__({
@@ -190,19 +188,18 @@ class Sequencer(Block):
 
     ``reset`` holds the engines wherever no program runs. ``running``: a counted cycle. The first CLEAR_CYCLES of them are
     ``clearing``: counters are set. In the next one ``launch`` is 1, and the program runs until ``end`` (END's waits are over) or
-    a fault. ``aborting`` follows for SETTLE_CYCLES at least and until the bus is ``quiet``; then ``set_done`` or ``set_fault`` is 1 for
-    one cycle and ``busy`` falls.
+    a fault. ``aborting`` follows for SETTLE_CYCLES at least and until the bus is ``quiet``; then ``set_done`` or ``set_fault``
+    is 1 for one cycle and ``busy`` falls.
 
-    ``read_error`` (of fetch or of the load engine), ``write_error`` and ``illegal`` are 1 for a cycle or more with their address;
-    the first fault counts.
+    ``bus_fault``: an error response, its Fault, address and engine. ``illegal``: an instruction that does not exist, and its
+    offset. Each is 1 for a cycle or more; the first fault counts.
     """
 
     def __init__(self, params: Params) -> None:
         address = params.config.bus.address_bits
         super().__init__({
             "start": In(1), "stop": In(1), "end": In(1), "retire": In(len(ENGINES)), "watchdog_cycles": In(32),
-            "read_error": In(1), "read_error_fetch": In(1), "read_error_address": In(address),
-            "write_error": In(1), "write_error_address": In(address),
+            "bus_fault": In(1), "bus_fault_kind": In(Fault), "bus_fault_address": In(address), "bus_fault_engine": In(3),
             "illegal": In(1), "illegal_address": In(32), "quiet": In(1),
             "running": Out(1), "clearing": Out(1), "launch": Out(1), "reset": Out(1, init=1), "aborting": Out(1),
             "busy": Out(1), "done": Out(1), "set_done": Out(1), "set_fault": Out(1),
@@ -252,8 +249,7 @@ class Sequencer(Block):
     def _watch(self, m: Module, stop: Value, expired: Value) -> Value:
         """The first fault, or the end. A bad response comes before an END that it would have held up."""
         faults = [
-            (self.read_error, Fault.READ_RESPONSE, self.read_error_address, Mux(self.read_error_fetch, NO_ENGINE, Engine.LOAD)),
-            (self.write_error, Fault.WRITE_RESPONSE, self.write_error_address, Engine.STORE),
+            (self.bus_fault, self.bus_fault_kind, self.bus_fault_address, self.bus_fault_engine),
             (self.illegal, Fault.ILLEGAL_INSTRUCTION, self.illegal_address, NO_ENGINE),
             (expired & ~self.end, Fault.WATCHDOG, 0, NO_ENGINE),
             (stop & ~self.end, Fault.STOPPED, 0, NO_ENGINE),
@@ -289,8 +285,7 @@ class Controller(Block):
             "bus": Out(AxiLiteSignature()), "irq": Out(1),
             "program_address": Out(32), "program_bytes": Out(32), "dram_base": Out(address),
             "end": In(1), "retire": In(len(ENGINES)), "finished": In(counts_layout),
-            "read_error": In(1), "read_error_fetch": In(1), "read_error_address": In(address),
-            "write_error": In(1), "write_error_address": In(address),
+            "bus_fault": In(1), "bus_fault_kind": In(Fault), "bus_fault_address": In(address), "bus_fault_engine": In(3),
             "illegal": In(1), "illegal_address": In(32), "quiet": In(1),
             "running": Out(1), "clearing": Out(1), "launch": Out(1), "reset": Out(1), "aborting": Out(1),
             "counter_address": Out(ADDRESS_BITS), "counter_data": In(32),
@@ -311,8 +306,8 @@ class Controller(Block):
         _connect_names(m, self, registers, ("counter_data", "finished"))
         _connect_names(m, registers, self, ("irq", "program_address", "program_bytes", "dram_base"))
         _connect_names(m, self, sequencer, (
-            "end", "retire", "read_error", "read_error_fetch", "read_error_address", "write_error", "write_error_address",
-            "illegal", "illegal_address", "quiet",
+            "end", "retire", "bus_fault", "bus_fault_kind", "bus_fault_address", "bus_fault_engine", "illegal",
+            "illegal_address", "quiet",
         ))  # fmt: skip
         _connect_names(m, sequencer, self, ("running", "clearing", "launch", "reset", "aborting"))
         m.d.comb += self.counter_address.eq(bus.read_address)

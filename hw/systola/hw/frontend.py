@@ -15,7 +15,7 @@ from systola.hw.isa import ENGINES, UNIT_BYTES, Opcode, instruction_units
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 
-__all__ = ["WORD_BITS", "Decoder", "Frontend", "Timeline", "counts_layout"]
+__all__ = ["WORD_BITS", "Decoder", "Frontend", "Timeline", "WaitCheck", "counts_layout", "header_layout"]
 
 WORD_BITS = 128
 """Width of an instruction queue: instructions travel as words of 16 bytes, lowest first."""
@@ -24,6 +24,9 @@ COUNT_BITS = 16
 
 counts_layout = data.ArrayLayout(unsigned(COUNT_BITS), len(ENGINES))
 """The instructions that each engine has finished, modulo 2**16."""
+
+header_layout = instruction_layout(Opcode.END)
+"""What every instruction begins with."""
 
 
 class Timeline(Block):
@@ -51,13 +54,41 @@ class Timeline(Block):
         return m
 
 
+class WaitCheck(Block):
+    """Compares an instruction's waits with the engines' counts.
+
+    ``present``: ``header`` is valid, and stays until it is done with; then ``present`` is 0 for a cycle or more. ``blocked``: bit
+    e: it waits for engine e, in this cycle. ``free``: in the cycle before, it waited for none. So an instruction is free two
+    cycles after the ``retire`` of what it waits for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({
+            "present": In(1),
+            "header": In(header_layout),
+            "counts": In(counts_layout),
+            "blocked": Out(len(ENGINES)),
+            "free": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """A wait holds while (count − threshold) mod 2**16 is 2**15 or more: its highest bit."""
+        m = Module()
+        for engine in ENGINES:
+            difference = Signal(COUNT_BITS, name=f"{engine.name.lower()}_difference")
+            m.d.comb += [
+                difference.eq(self.counts[engine] - self.header[f"wait_{engine.name.lower()}"]),
+                self.blocked[engine].eq(self.present & self.header.wait_enable[engine] & difference[-1]),
+            ]
+        m.d.sync += self.free.eq(self.present & ~self.blocked.any())
+        return m
+
+
 class Decoder(Block):
     """Assembles instructions of one opcode from words, and holds each until its waits are over.
 
     ``words``: the words of an instruction, lowest first; taken while the next instruction is incomplete. ``instruction``: valid
-    when it is whole and its waits hold. The waits are compared from the cycle after the first word on, and the result is
-    registered, so an instruction becomes valid two cycles after ``retire`` of what it waits for was counted by ``Timeline``.
-    ``blocked``: bit e: the instruction in hand waits for engine e.
+    when it is whole and its waits, compared from the cycle after the first word on, are over. ``blocked``: as WaitCheck.
     """
 
     def __init__(self, opcode: Opcode) -> None:
@@ -70,12 +101,11 @@ class Decoder(Block):
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """Assembly register, word counter, comparison."""
+        """Word counter, assembly register, comparison."""
         m = Module()
         words = instruction_units(self._opcode) * UNIT_BYTES * 8 // WORD_BITS
-        index, whole, header = Signal(range(words)), Signal(), Signal()
         register = Signal(instruction_layout(self._opcode).size)
-        m.d.comb += [self.words.ready.eq(~whole), self.instruction.payload.as_value().eq(register)]
+        index, whole, header = Signal(range(words)), Signal(), Signal()
         with m.If(self.words.valid & self.words.ready):
             self._store_word(m, register, index, words)
             m.d.sync += [
@@ -85,7 +115,16 @@ class Decoder(Block):
             ]
         with m.If(self.instruction.valid & self.instruction.ready):
             m.d.sync += [whole.eq(0), header.eq(0)]
-        self._compare(m, header, whole)
+        m.submodules.waits = waits = WaitCheck()
+        m.d.comb += [
+            self.words.ready.eq(~whole),
+            self.instruction.payload.as_value().eq(register),
+            self.instruction.valid.eq(whole & waits.free),
+            waits.present.eq(header),
+            waits.header.as_value().eq(register),
+            waits.counts.eq(self.counts),
+            self.blocked.eq(waits.blocked),
+        ]
         return m
 
     def _store_word(self, m: Module, register: Signal, index: Signal, words: int) -> None:
@@ -95,17 +134,6 @@ class Decoder(Block):
                 low = word * WORD_BITS
                 with m.Case(word):
                     m.d.sync += register[low : low + WORD_BITS].eq(self.words.payload)
-
-    def _compare(self, m: Module, header: Signal, whole: Signal) -> None:
-        """A wait holds while (count − threshold) mod 2**16 is 2**15 or more: its highest bit."""
-        payload = self.instruction.payload
-        for engine in ENGINES:
-            difference = Signal(COUNT_BITS, name=f"{engine.name.lower()}_difference")
-            m.d.comb += difference.eq(self.counts[engine] - payload[f"wait_{engine.name.lower()}"])
-            m.d.comb += self.blocked[engine].eq(header & payload.wait_enable[engine] & difference[-1])
-        free = Signal()
-        m.d.sync += free.eq(header & ~self.blocked.any())
-        m.d.comb += self.instruction.valid.eq(whole & free)
 
 
 class Frontend(Block):

@@ -1,0 +1,61 @@
+"""Verilog of an accelerator: synthesizable, deterministic, with nothing that a design does not need."""
+
+from __future__ import annotations
+
+import re
+
+from amaranth._toolchain.yosys import YosysError, find_yosys
+from amaranth.back import rtlil
+
+from systola.hw.accelerator import Accelerator
+from systola.hw.errors import ToolError
+from systola.hw.params import Params
+
+__all__ = ["TOP_MODULE", "emit_verilog"]
+
+TOP_MODULE = "systola"
+
+_MEMORY_OF_ZEROS = re.compile(
+    r"^  cell \$meminit_v2 .*\n(?:    .*\n)*?    connect \\DATA \d+'0+\n(?:    .*\n)*?  end\n", re.MULTILINE
+)
+"""A memory's initial value in RTLIL, where it is zero."""
+
+_YOSYS_MINIMUM = (0, 40)
+
+_HIERARCHICAL = ("proc -nomux -norom", "memory_collect")
+"""As Amaranth writes Verilog: processes stay processes, so that a simulator evaluates only the branch taken."""
+
+_FLAT = ("proc", "flatten", "memory_collect", "opt -full", "wreduce", "opt_clean -purge")
+
+_ATTRIBUTES = "generator top src amaranth.hierarchy amaranth.decoding hdlname"
+
+
+def emit_verilog(params: Params, *, flat: bool = False) -> str:
+    """The accelerator in one Verilog file; its top module is TOP_MODULE, with the ports of ``Accelerator`` and ``clk``, ``rst``.
+
+    Each part is a module of its own, unless ``flat``: then there is one module, optimized, which takes longer to write.
+    The same parameters and tools give the same text. Memories have no initial value: no part reads what it did not write.
+
+    Raises ToolError if yosys fails.
+    """
+    top = Accelerator(params)
+    text = rtlil.convert(top, name=TOP_MODULE, emit_src=False)
+    return _to_verilog(_MEMORY_OF_ZEROS.sub("", text), _FLAT if flat else _HIERARCHICAL)
+
+
+def _to_verilog(text: str, passes: tuple[str, ...]) -> str:
+    """RTLIL through yosys."""
+    removed = " ".join(f"-remove {name}" for name in _ATTRIBUTES.split())
+    script = [
+        f"read_rtlil <<rtlil\n{text}\nrtlil",
+        f"hierarchy -top {TOP_MODULE}",
+        *passes,
+        f"attrmap {removed}",
+        f"attrmap -modattr {removed}",
+        "write_verilog -norename",
+    ]
+    try:
+        yosys = find_yosys(lambda version: version >= _YOSYS_MINIMUM)
+        return str(yosys.run(["-q", "-"], "\n".join(script), ignore_warnings=True))
+    except YosysError as error:
+        raise ToolError(f"yosys could not write the accelerator's Verilog: {error}") from error
