@@ -86,7 +86,7 @@ Step = ProgramStep | HostStep
 class Image:
     """A compiled network.
 
-    ``fingerprint``: of the hardware it is for. ``memory``: initial bytes from offset 0; ``memory_bytes``: size of the range in all.
+    ``fingerprint``: of the hardware it is for. ``memory``: initial bytes from offset 0; ``memory_bytes``: the range in all.
     ``tensors``: every tensor that reaches DRAM, by name. ``inputs``/``outputs``: names in the graph's order.
     """
 

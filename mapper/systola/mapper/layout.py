@@ -23,7 +23,7 @@ def channels_height_width(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) == 2:
         return shape[1], 1, shape[0]
     if shape[0] != 1:
-        raise MappingError(f"a tensor of shape {list(shape)} has a batch of {shape[0]}; the accelerator runs one sample at a time")
+        raise MappingError(f"a tensor of shape {list(shape)} has {shape[0]} samples; the accelerator takes one at a time")
     if len(shape) == 3:
         return shape[1], 1, shape[2]
     if len(shape) == 4:

@@ -23,6 +23,7 @@ __all__ = [
     "Conv",
     "Elementwise",
     "Host",
+    "Im2col",
     "Multiply",
     "Node",
     "Pad",
@@ -217,6 +218,18 @@ class Host(Node):
     operation: Operation
     constants: Mapping[str, NDArray[Any]]
     reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Im2col(Node):
+    """Kernel positions as channels, which the host writes where a convolution reads a tensor with few channels that the host
+    makes anyway: output [1, kh·kw·C, Ho, Wo], channel ``(ky·kw + kx)·C + c``; positions outside the input hold ``pad_code``."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: Padding2d
+    pad_code: int
 
 
 @dataclass(frozen=True, eq=False)

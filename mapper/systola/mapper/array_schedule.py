@@ -1,0 +1,209 @@
+"""The instructions of an array layer: load, array, drain, store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from systola.hw.isa import Opcode
+from systola.mapper.layers import ArrayLayer
+from systola.mapper.operations import Space, Work, planes
+from systola.mapper.plan import LayerPlan
+from systola.mapper.schedule import (
+    Area,
+    Context,
+    Patch,
+    Slots,
+    Source,
+    Step,
+    blob_load,
+    input_source,
+    operand_patch,
+    output_patch,
+    pieces,
+    stage_b_fields,
+    store,
+    window_fields,
+)
+from systola.mapper.shapes import array_shape
+from systola.mapper.tiles import Run
+from systola.mapper.weights import array_records, array_tiles, dense_weights
+
+__all__ = ["array_steps"]
+
+Span = tuple[int, int]
+"""(first, count)"""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One step's place in the loops: pixels, a run, a weight chunk of it, blocks of it, input planes."""
+
+    rows: Span
+    columns: Span
+    run: Run
+    chunk: Span
+    blocks: Span
+    depth: Span
+
+
+@dataclass
+class _ArrayScheduler:
+    context: Context
+    layer: ArrayLayer
+    plan: LayerPlan
+    tag: int
+    half: int = 0
+    constants: dict[tuple[int, Span, Span], tuple[int, int]] = field(default_factory=dict)
+    dense: dict[int, NDArray[np.int8]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        buffers = self.plan.buffers
+        self.inputs, self.weights = Slots(buffers.input), Slots(buffers.weights)
+        self.operands, self.outputs = Slots(buffers.operand), Slots(buffers.output)
+        self.params = self.context.params
+        self.shape = array_shape(self.context.net, self.layer, self.params)
+
+    def parts(self) -> Iterator[_Part]:
+        """The loops, in the order that the tiling says."""
+        tiling = self.plan.tiling
+        pixels = [
+            (rows, columns)
+            for rows in pieces(self.shape.output.height, tiling.rows)
+            for columns in pieces(self.shape.output.width, tiling.columns)
+        ]
+        chunks = [(run, chunk) for run in self.shape.runs for chunk in pieces(run.blocks, tiling.chunk_blocks)]
+        outer = (
+            ((pixel, chunk) for chunk in chunks for pixel in pixels)
+            if tiling.weights_outer
+            else ((pixel, chunk) for pixel in pixels for chunk in chunks)
+        )
+        for (rows, columns), (run, chunk) in outer:
+            for first, count in pieces(chunk[1], tiling.blocks):
+                for depth in pieces(self.planes(run), tiling.planes):
+                    yield _Part(rows, columns, run, chunk, (chunk[0] + first, count), depth)
+
+    def planes(self, run: Run) -> int:
+        """Input planes that a run reads."""
+        return -(-run.row_blocks // self.params.row_groups)
+
+    def row_blocks(self, run: Run, depth: Span) -> slice:
+        """Row blocks of some of a run's planes."""
+        groups = self.params.row_groups
+        return slice(depth[0] * groups, min((depth[0] + depth[1]) * groups, run.row_blocks))
+
+    def is_last(self, part: _Part) -> bool:
+        """The last of the input planes: the accumulators are complete after it."""
+        return part.depth[0] + part.depth[1] == self.planes(part.run)
+
+    def steps(self) -> Iterator[Step]:
+        """The steps of the layer."""
+        for part in self.parts():
+            step = Step()
+            if part.depth[0] == 0:
+                self.half ^= 1
+            records, tiles = self.weight_words(part, step)
+            planes_in = (part.run.first_plane + part.depth[0], part.depth[1])
+            tile = Area(planes_in, part.rows, part.columns)
+            src = input_source(self.context, self.tag, self.layer.input, self.layer.window, tile, self.inputs, step)
+            step.work.append(self.array(part, src, tiles))
+            if self.is_last(part):
+                step.work.extend(self.finish(part, records, step))
+            yield step
+
+    def weight_words(self, part: _Part, step: Step) -> tuple[int, int]:
+        """Scratchpad words of the records (with the last planes only) and of the first tile of a part."""
+        address, words = self.constant(part)
+        base = self.weights.find(
+            (part.run, part.chunk, part.depth),
+            lambda where: [blob_load(self.tag, address, words, where, self.params)],
+            step,
+        )
+        record_words = self.params.drain_record_words
+        skipped = part.blocks[0] - part.chunk[0]
+        tiles = base + (part.chunk[1] * record_words if self.is_last(part) else 0)
+        return base + skipped * record_words, tiles + skipped * self.tile_words(part)
+
+    def tile_words(self, part: _Part) -> int:
+        """Words of the weight tiles of one output block."""
+        blocks = self.row_blocks(part.run, part.depth)
+        kernel = self.layer.window.kernel
+        count: int = blocks.stop - blocks.start
+        return count * kernel[0] * kernel[1] * self.params.weight_tile_words
+
+    def constant(self, part: _Part) -> tuple[int, int]:
+        """DRAM address and words of a chunk's constants: records if it is the last of the planes, then tiles."""
+        key = part.run.first_block, part.chunk, part.depth
+        if key not in self.constants:
+            if part.run.first_block not in self.dense:
+                self.dense[part.run.first_block] = dense_weights(self.layer, self.params, part.run)
+            blocks = slice(part.chunk[0], sum(part.chunk))
+            dense = self.dense[part.run.first_block]
+            data = array_tiles(dense, self.params, blocks, self.row_blocks(part.run, part.depth))
+            if self.is_last(part):
+                records = array_records(self.layer, self.params, part.run.first_block + part.chunk[0], part.chunk[1])
+                data = np.concatenate([records, data])
+            self.constants[key] = self.context.dram.constant(data), data.size // self.params.lanes
+        return self.constants[key]
+
+    def accumulators(self, part: _Part) -> tuple[int, int]:
+        """First accumulator word of a part, and how many."""
+        return self.half * self.params.accumulator_half_words, part.blocks[1] * part.rows[1] * part.columns[1]
+
+    def array(self, part: _Part, src: Source, tiles: int) -> Work:
+        """The array instruction of a part."""
+        window = self.layer.window
+        blocks = self.row_blocks(part.run, part.depth)
+        acc, acc_words = self.accumulators(part)
+        fields = {
+            "act_address": src.address, "stride_x": window.stride[1], "stride_y": window.stride[0] * src.row_stride,
+            "stride_kx": window.dilation[1], "stride_ky": window.dilation[0] * src.row_stride, "stride_kb": src.plane_stride,
+            "count_x": part.columns[1], "count_y": part.rows[1], "count_kb": blocks.stop - blocks.start,
+            "count_kx": window.kernel[1], "count_ky": window.kernel[0], "count_n": part.blocks[1],
+            **window_fields(window, src.origin, src.limit),
+            "weight_address": tiles, "acc_address": acc, "accumulate": int(part.depth[0] > 0),
+        }  # fmt: skip
+        weights = planes(Space.SCRATCHPAD, tiles, (part.blocks[1] * self.tile_words(part), 1))
+        sums = planes(Space.ACCUMULATORS, acc, (acc_words, 1))
+        return Work(Opcode.ARRAY, self.tag, fields, [src.region, weights], [sums])
+
+    def finish(self, part: _Part, records: int, step: Step) -> list[Work]:
+        """Drain, and store where the output goes to DRAM."""
+        groups = self.params.column_groups
+        first = part.run.first_block + part.blocks[0]
+        area = Area((first // groups, -(-part.blocks[1] // groups)), part.rows, part.columns)
+        patch = output_patch(self.context, self.layer.output, area, self.outputs, step)
+        work = [self.drain(part, patch, records, step)]
+        if self.plan.homes.store:
+            work.append(store(self.context, self.tag, self.layer.output, patch))
+        return work
+
+    def drain(self, part: _Part, patch: Patch, records: int, step: Step) -> Work:
+        """The drain instruction of a part."""
+        layer, (acc, acc_words) = self.layer, self.accumulators(part)
+        fields = {
+            "acc_address": acc, "count_x": part.columns[1], "count_y": part.rows[1], "count_n": part.blocks[1], "group": 0,
+            "dst_address": patch.base, "dst_stride_x": 1, "dst_stride_y": patch.row_stride, "dst_stride_n": patch.plane_stride,
+            "param_address": records, "zero_a": layer.zero_out, "low_a": layer.low, "high_a": layer.high,
+            **stage_b_fields(layer.stage_b),
+        }  # fmt: skip
+        reads = [
+            planes(Space.ACCUMULATORS, acc, (acc_words, 1)),
+            planes(Space.SCRATCHPAD, records, (part.blocks[1] * self.params.drain_record_words, 1)),
+        ]
+        if layer.stage_b and layer.stage_b.operand:
+            b = operand_patch(self.context, self.tag, layer.stage_b.operand, patch.area, self.operands, step)
+            fields |= {"b_address": b.base, "b_stride_y": b.row_stride, "b_stride_n": b.plane_stride}
+            reads.append(b.region())
+        return Work(Opcode.DRAIN, self.tag, fields, reads, [patch.region()])
+
+
+def array_steps(context: Context, layer: ArrayLayer, plan: LayerPlan, tag: int, half: int) -> tuple[list[Step], int]:
+    """The steps of an array layer, and the accumulator half it used last. ``half``: the one used last before it."""
+    scheduler = _ArrayScheduler(context, layer, plan, tag, half)
+    steps = list(scheduler.steps())
+    return steps, scheduler.half
+

@@ -1,0 +1,121 @@
+"""The compiler, end to end: QuantGraph → layers → plan → work → instructions → image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from systola.hw.errors import MappingError
+from systola.hw.isa import Instruction, encode
+from systola.hw.params import Params
+from systola.mapper.array_schedule import array_steps
+from systola.mapper.hazards import place_waits
+from systola.mapper.image import HostStep, Image, LayerInfo, ProgramStep
+from systola.mapper.image import Step as ImageStep
+from systola.mapper.layers import ArrayLayer, HostLayer, Layer, Lowered, VectorLayer
+from systola.mapper.lower import lower
+from systola.mapper.memory import Dram
+from systola.mapper.operations import Space, Work
+from systola.mapper.plan import make_plan
+from systola.mapper.quantgraph import Conv, Host, QuantGraph
+from systola.mapper.schedule import Context, Step, after_layer, flatten
+from systola.mapper.vector_schedule import vector_steps
+from systola.mapper.verify import verify_image
+
+__all__ = ["compile_network"]
+
+PROGRAM_ALIGNMENT_BYTES = 64
+MAX_DRAM_BYTES = 1 << 32
+
+
+def compile_network(graph: QuantGraph, params: Params) -> Image:
+    """The image of a quantized network for one accelerator.
+
+    Raises MappingError where the network does not fit the accelerator.
+    """
+    net = lower(graph, params)
+    plan = make_plan(net, params)
+    context = Context(net, params, plan, Dram(net, params))
+    segments = list(_segments(context))
+    _place_tensors(context)
+    sizes = {
+        Space.SCRATCHPAD: params.scratchpad_words,
+        Space.ACCUMULATORS: params.accumulator_words,
+        Space.DRAM: context.dram.used_bytes // params.lanes,
+    }
+    steps: list[ImageStep] = []
+    for segment in segments:
+        if isinstance(segment, HostStep):
+            steps.append(segment)
+        else:
+            steps.append(_program(context, place_waits(segment, sizes)))
+    return _image(context, tuple(steps), params)
+
+
+def _segments(context: Context) -> Iterator[list[Work] | HostStep]:
+    """Work of consecutive accelerator layers, and host layers, in order."""
+    pending: list[Step] = []
+    half = 0
+    for tag, (layer, plan) in enumerate(zip(context.net.layers, context.plan.layers, strict=True)):
+        if isinstance(layer, HostLayer):
+            if pending:
+                yield list(flatten(iter(pending)))
+                pending = []
+            yield HostStep(layer.nodes[0], tag, layer.reason)
+        elif plan is not None and isinstance(layer, ArrayLayer):
+            steps, half = array_steps(context, layer, plan, tag, half)
+            pending += after_layer(steps)
+        elif plan is not None and isinstance(layer, VectorLayer):
+            pending += after_layer(vector_steps(context, layer, plan, tag))
+    if pending:
+        yield list(flatten(iter(pending)))
+
+
+def _place_tensors(context: Context) -> None:
+    """Give every tensor that host and user touch its place."""
+    for name in (*context.net.inputs, *context.net.outputs):
+        if name in context.net.shapes and not _is_float(context, name):
+            context.dram.tensor(name)
+    for layer in context.net.layers:
+        if isinstance(layer, HostLayer):
+            for name in (*layer.nodes[0].inputs, *layer.nodes[0].outputs):
+                if not _is_float(context, name):
+                    context.dram.tensor(name)
+
+
+def _is_float(context: Context, name: str) -> bool:
+    """Float tensors stay with the host; so do tensors that have no layout and that only the host touches."""
+    return name in context.net.host_only
+
+
+def _program(context: Context, instructions: tuple[Instruction, ...]) -> ProgramStep:
+    code = b"".join(encode(instruction) for instruction in instructions)
+    code += bytes(-len(code) % PROGRAM_ALIGNMENT_BYTES)
+    address = context.dram.constant(np.frombuffer(code, dtype=np.uint8))
+    return ProgramStep(address, len(code), instructions)
+
+
+def _image(context: Context, steps: tuple[ImageStep, ...], params: Params) -> Image:
+    net, dram = context.net, context.dram
+    if dram.used_bytes >= MAX_DRAM_BYTES:
+        raise MappingError(f"the network takes {dram.used_bytes} bytes of DRAM; instructions address 4 GiB")
+    image = Image(
+        net.name, params.fingerprint, params.lanes, dram.image(), dram.used_bytes, steps, dram.placed(), net.inputs, net.outputs,
+        tuple(_info(net, tag, layer) for tag, layer in enumerate(net.layers)),
+    )  # fmt: skip
+    verify_image(image, params)
+    return image
+
+
+def _info(net: Lowered, tag: int, layer: Layer) -> LayerInfo:
+    unit = "host" if isinstance(layer, HostLayer) else "array" if isinstance(layer, ArrayLayer) else "vector"
+    node = layer.nodes[0]
+    kind = type(node).__name__.lower()
+    if isinstance(node, Conv):
+        kind = "depthwise" if unit == "vector" else "grouped conv" if node.groups > 1 else "conv"
+    elif isinstance(node, Host):
+        kind = node.operation.name
+    note = layer.reason if isinstance(layer, HostLayer) else ""
+    names = tuple(n.source for n in layer.nodes)
+    return LayerInfo(tag, layer.name, unit, kind, layer.macs, layer.output, names, net.shapes[layer.output], note)

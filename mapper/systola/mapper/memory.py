@@ -1,0 +1,66 @@
+"""The DRAM range of an image: constants first, then the tensors that reach DRAM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from systola.hw.params import Params
+from systola.mapper.image import Placed
+from systola.mapper.layers import Lowered
+from systola.mapper.layout import Layout
+from systola.mapper.shapes import resolve
+
+__all__ = ["Dram"]
+
+
+@dataclass
+class Dram:
+    """Hands out addresses. Everything is aligned to ``params.alignment_bytes``."""
+
+    net: Lowered
+    params: Params
+    used_bytes: int = 0
+    _blobs: list[tuple[int, NDArray[np.uint8]]] = field(default_factory=list)
+    _wholes: dict[str, Placed] = field(default_factory=dict)
+
+    def reserve(self, size: int) -> int:
+        """The address of ``size`` fresh bytes."""
+        address = self.used_bytes
+        step = self.params.alignment_bytes
+        self.used_bytes = address + -(-size // step) * step
+        return address
+
+    def constant(self, data: NDArray[np.uint8]) -> int:
+        """The address of bytes that the image holds from the start."""
+        address = self.reserve(data.size)
+        self._blobs.append((address, data))
+        return address
+
+    def tensor(self, name: str) -> Placed:
+        """Where a tensor lies; it gets its place when it is first asked for."""
+        whole, plane = resolve(self.net, name)
+        if whole not in self._wholes:
+            layout = Layout.of(self.net.shapes[whole], self.params.lanes)
+            codes = self.net.constants.get(whole)
+            address = self.reserve(layout.bytes) if codes is None else self.constant(layout.pack(codes))
+            self._wholes[whole] = Placed(whole, address, layout, self.net.shapes[whole])
+        home = self._wholes[whole]
+        layout = Layout.of(self.net.shapes[name], self.params.lanes)
+        return Placed(name, home.address + plane * layout.plane_words * layout.lanes, layout, self.net.shapes[name])
+
+    def placed(self) -> Mapping[str, Placed]:
+        """Every tensor that has a place, those inside others too."""
+        inside = [name for name in self.net.aliases if resolve(self.net, name)[0] in self._wholes]
+        return {**self._wholes, **{name: self.tensor(name) for name in inside}}
+
+    def image(self) -> NDArray[np.uint8]:
+        """The initial bytes, up to the last constant."""
+        end = max((address + data.size for address, data in self._blobs), default=0)
+        memory = np.zeros(end, dtype=np.uint8)
+        for address, data in self._blobs:
+            memory[address : address + data.size] = data
+        return memory

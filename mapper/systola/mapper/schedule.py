@@ -1,0 +1,305 @@
+"""Layers and their plan → instructions in program order.
+
+Each layer is a sequence of steps; a step needs some tiles in buffers and then computes. Where a kind of buffer is double, the
+loads of the next step come before the work of this one, so that they overlap. Order between engines is not decided here:
+each piece of work says what it reads and writes, and ``hazards`` derives the waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+
+from systola.hw.isa import Opcode
+from systola.hw.params import Params
+from systola.mapper.image import Placed
+from systola.mapper.layers import Lowered, StageB, Window
+from systola.mapper.layout import Layout
+from systola.mapper.memory import Dram
+from systola.mapper.operations import Region, Space, Work, planes
+from systola.mapper.plan import Plan
+from systola.mapper.shapes import resolve
+from systola.mapper.tiles import MAX_COUNT
+
+__all__ = [
+    "Area",
+    "Context",
+    "Patch",
+    "Slots",
+    "Source",
+    "Step",
+    "after_layer",
+    "blob_load",
+    "flatten",
+    "input_source",
+    "operand_patch",
+    "output_patch",
+    "pieces",
+    "stage_b_fields",
+    "store",
+    "window_fields",
+]
+
+ADDRESS_MASK = (1 << 24) - 1
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every layer's schedule draws on."""
+
+    net: Lowered
+    params: Params
+    plan: Plan
+    dram: Dram
+
+    def chip(self, name: str) -> int | None:
+        """First scratchpad word of a tensor that stays on chip; None if it does not."""
+        whole, plane = resolve(self.net, name)
+        base = self.plan.chip.get(whole)
+        return None if base is None else base + plane * Layout.of(self.net.shapes[name], self.params.lanes).plane_words
+
+
+@dataclass(frozen=True)
+class Area:
+    """A rectangle of a tensor: planes, rows and columns, each (first, count)."""
+
+    planes: tuple[int, int]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    @property
+    def words(self) -> int:
+        """Words in it."""
+        return self.planes[1] * self.rows[1] * self.columns[1]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Words of the scratchpad that hold an area: ``base`` is its first word, strides in words."""
+
+    base: int
+    row_stride: int
+    plane_stride: int
+    area: Area
+
+    @staticmethod
+    def packed(base: int, area: Area) -> Patch:
+        """An area by itself in a buffer."""
+        return Patch(base, area.columns[1], area.rows[1] * area.columns[1], area)
+
+    @staticmethod
+    def within(base: int, layout: Layout, area: Area) -> Patch:
+        """An area of a whole tensor that begins at ``base``."""
+        first = base + (area.planes[0] * layout.height + area.rows[0]) * layout.width + area.columns[0]
+        return Patch(first, layout.width, layout.plane_words, area)
+
+    def region(self) -> Region:
+        """Its words."""
+        depth, rows, columns = self.area.planes[1], self.area.rows[1], self.area.columns[1]
+        return planes(Space.SCRATCHPAD, self.base, (depth, self.plane_stride), (rows, self.row_stride), (columns, 1))
+
+
+@dataclass
+class Step:
+    """One step: ``early`` loads may come before the work of the step before, ``late`` ones may not."""
+
+    early: list[Work] = field(default_factory=list)
+    late: list[Work] = field(default_factory=list)
+    work: list[Work] = field(default_factory=list)
+
+
+def flatten(steps: Iterator[Step]) -> Iterator[Work]:
+    """Program order: each step's early loads before the work of the step before it."""
+    previous: list[Work] = []
+    for step in steps:
+        yield from step.early
+        yield from previous
+        yield from step.late
+        previous = step.work
+    yield from previous
+
+
+def after_layer(steps: list[Step]) -> list[Step]:
+    """A layer's steps, the first one's loads not before the work of the layer before, whose stores they may read."""
+    first = steps[0]
+    first.early, first.late = [], first.early + first.late
+    return steps
+
+
+@dataclass
+class Slots:
+    """Buffers of one kind, the least recently used given away first."""
+
+    addresses: tuple[int, ...]
+    _held: list[tuple[Hashable, int]] = field(default_factory=list)
+
+    def find(self, key: Hashable, load: Callable[[int], list[Work]], step: Step) -> int:
+        """The buffer that holds ``key``; if none does, one is filled by what ``load`` returns for its address."""
+        for position, (held, address) in enumerate(self._held):
+            if held == key:
+                self._held.append(self._held.pop(position))
+                return address
+        address = self.addresses[len(self._held)] if len(self._held) < len(self.addresses) else self._held.pop(0)[1]
+        self._held.append((key, address))
+        (step.early if len(self.addresses) > 1 else step.late).extend(load(address))
+        return address
+
+
+def transfer(opcode: Opcode, tag: int, tensor: Placed, patch: Patch, params: Params) -> Work:
+    """A load or store of an area of a tensor, contiguous dimensions merged."""
+    layout, area, lanes = tensor.layout, patch.area, params.lanes
+    first = (area.planes[0] * layout.height + area.rows[0]) * layout.width + area.columns[0]
+    axes = [  # (count, DRAM stride, scratchpad stride), in words
+        (area.planes[1], layout.plane_words, patch.plane_stride),
+        (area.rows[1], layout.width, patch.row_stride),
+        (area.columns[1], 1, 1),
+    ]
+    there = planes(Space.DRAM, tensor.address // lanes + first, *((count, stride) for count, stride, _ in axes))
+    fields = {"dram_address": tensor.address + first * lanes, "sp_address": patch.base, **_axes_fields(axes, lanes)}
+    here = patch.region()
+    reads, writes = ([there], [here]) if opcode is Opcode.LOAD else ([here], [there])
+    return Work(opcode, tag, fields, reads, writes)
+
+
+def _axes_fields(axes: list[tuple[int, int, int]], lanes: int) -> dict[str, int]:
+    """Counts and strides of up to three axes, merging an axis with the next inner one where both sides are contiguous."""
+    merged = [axes[-1]]
+    for count, dram, chip in reversed(axes[:-1]):
+        inner_count, inner_dram, inner_chip = merged[-1]
+        contiguous = dram == inner_count * inner_dram and chip == inner_count * inner_chip
+        if count == 1:
+            continue
+        if contiguous and count * inner_count <= MAX_COUNT:
+            merged[-1] = (count * inner_count, inner_dram, inner_chip)
+        else:
+            merged.append((count, dram, chip))
+    merged += [(1, 0, 0)] * (3 - len(merged))
+    (x, _, _), (y, dram_y, chip_y), (z, dram_z, chip_z) = merged
+    return {
+        "count_x": x, "count_y": y, "count_z": z, "dram_stride_y": dram_y * lanes, "dram_stride_z": dram_z * lanes,
+        "sp_stride_y": chip_y, "sp_stride_z": chip_z,
+    }  # fmt: skip
+
+
+def blob_load(tag: int, address: int, words: int, base: int, params: Params) -> Work:
+    """A load of ``words`` consecutive constant words; constants are never written, so only the scratchpad side can conflict."""
+    rows = -(-words // MAX_COUNT)
+    while words % rows:
+        rows += 1
+    per_row = words // rows
+    fields = {
+        "dram_address": address, "sp_address": base, "count_x": per_row, "count_y": rows, "count_z": 1,
+        "dram_stride_y": per_row * params.lanes, "sp_stride_y": per_row,
+    }  # fmt: skip
+    return Work(Opcode.LOAD, tag, fields, [], [planes(Space.SCRATCHPAD, base, (words, 1))])
+
+
+def stage_b_fields(stage_b: StageB | None) -> dict[str, int]:
+    """The instruction fields of stage B; none if there is no stage B."""
+    if stage_b is None:
+        return {}
+    node = stage_b.node
+    return {
+        "stage_b": 1, "multiplier_positive": stage_b.multiplier_positive, "multiplier_negative": stage_b.multiplier_negative,
+        "multiplier_operand": stage_b.multiplier_operand, "shift_b": node.shift, "zero_operand": stage_b.zero_operand,
+        "zero_b": node.zero_out, "low_b": node.low, "high_b": node.high, "operand": int(stage_b.operand is not None),
+    }  # fmt: skip
+
+
+def window_fields(window: Window, origin: tuple[int, int], limit: tuple[int, int]) -> dict[str, int]:
+    """The instruction fields of a window; (y, x) pairs."""
+    return {
+        "origin_x": origin[1], "origin_y": origin[0], "step_x": window.stride[1], "step_y": window.stride[0],
+        "dilation_x": window.dilation[1], "dilation_y": window.dilation[0], "limit_x": limit[1], "limit_y": limit[0],
+        "pad_value": window.pad_code,
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the input of a step is read: how the window lies in the scratchpad, and the words it reads.
+
+    ``address``: word of the window's first position, perhaps outside. ``origin``, ``limit``: as the instructions have them,
+    (y, x).
+    """
+
+    region: Region
+    row_stride: int
+    plane_stride: int
+    address: int
+    origin: tuple[int, int]
+    limit: tuple[int, int]
+
+
+def input_area(window: Window, layout: Layout, rows: tuple[int, int], columns: tuple[int, int], depth: tuple[int, int]) -> Area:
+    """The part of the input that an output tile needs; empty (zero rows or columns) where all of it is padding."""
+
+    def clip(axis: int, tile: tuple[int, int], extent: int) -> tuple[int, int]:
+        begin, end = window.input_span(axis, *tile)
+        begin, end = max(begin, 0), min(end, extent)
+        return (begin, end - begin) if end > begin else (0, 0)
+
+    return Area(depth, clip(0, rows, layout.height), clip(1, columns, layout.width))
+
+
+def source(window: Window, patch: Patch, needed: Region, rows: tuple[int, int], columns: tuple[int, int]) -> Source:
+    """How a window reads ``patch`` for an output tile; ``needed`` are the words that it does read."""
+    area = patch.area
+    first_y, first_x = window.input_span(0, *rows)[0], window.input_span(1, *columns)[0]
+    origin = (first_y - area.rows[0], first_x - area.columns[0])
+    address = patch.base + origin[0] * patch.row_stride + origin[1]
+    limit = (area.rows[1], area.columns[1])
+    return Source(needed, patch.row_stride, patch.plane_stride, address & ADDRESS_MASK, origin, limit)
+
+
+def input_source(
+    context: Context, tag: int, name: str, window: Window, tile: Area, slots: Slots, step: Step
+) -> Source:
+    """The input of an output tile, loaded into a buffer if it does not stay on chip.
+
+    ``tile``: input planes, output rows and output columns.
+    """
+    layout = Layout.of(context.net.shapes[name], context.params.lanes)
+    needed = input_area(window, layout, tile.rows, tile.columns, tile.planes)
+    base = context.chip(name)
+    if base is not None:
+        whole = Patch.within(base, layout, Area(tile.planes, (0, layout.height), (0, layout.width)))
+        return source(window, whole, Patch.within(base, layout, needed).region(), tile.rows, tile.columns)
+
+    def load(address: int) -> list[Work]:
+        if not needed.words:
+            return []
+        return [transfer(Opcode.LOAD, tag, context.dram.tensor(name), Patch.packed(address, needed), context.params)]
+
+    patch = Patch.packed(slots.find((name, needed), load, step), needed)
+    return source(window, patch, patch.region(), tile.rows, tile.columns)
+
+
+def output_patch(context: Context, name: str, area: Area, slots: Slots, step: Step) -> Patch:
+    """Where an output tile is written: in its tensor, or in the next buffer."""
+    base = context.chip(name)
+    if base is not None:
+        return Patch.within(base, Layout.of(context.net.shapes[name], context.params.lanes), area)
+    return Patch.packed(slots.find((name, area), lambda _: [], step), area)
+
+
+def operand_patch(context: Context, tag: int, name: str, area: Area, slots: Slots, step: Step) -> Patch:
+    """Where a second operand is read: in its tensor, or in a buffer that it is loaded into."""
+    base = context.chip(name)
+    if base is not None:
+        return Patch.within(base, Layout.of(context.net.shapes[name], context.params.lanes), area)
+
+    def load(address: int) -> list[Work]:
+        return [transfer(Opcode.LOAD, tag, context.dram.tensor(name), Patch.packed(address, area), context.params)]
+
+    return Patch.packed(slots.find((name, area), load, step), area)
+
+
+def store(context: Context, tag: int, name: str, patch: Patch) -> Work:
+    """The store of an output tile to DRAM."""
+    return transfer(Opcode.STORE, tag, context.dram.tensor(name), patch, context.params)
+
+
+def pieces(extent: int, size: int) -> list[tuple[int, int]]:
+    """(first, count) of consecutive parts of ``extent``, each of ``size`` but the last."""
+    return [(first, min(size, extent - first)) for first in range(0, extent, size)]

@@ -1,0 +1,140 @@
+"""The instructions of a vector layer: load, vector, store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from systola.hw.isa import Opcode, VectorOp
+from systola.mapper.layers import VectorLayer
+from systola.mapper.operations import Space, Work, planes
+from systola.mapper.plan import LayerPlan
+from systola.mapper.schedule import (
+    Area,
+    Context,
+    Patch,
+    Slots,
+    Source,
+    Step,
+    blob_load,
+    input_source,
+    operand_patch,
+    output_patch,
+    pieces,
+    stage_b_fields,
+    store,
+    window_fields,
+)
+from systola.mapper.shapes import vector_shape
+from systola.mapper.tiles import column_mode
+from systola.mapper.weights import vector_params
+
+__all__ = ["vector_steps"]
+
+Span = tuple[int, int]
+
+
+@dataclass
+class _VectorScheduler:
+    context: Context
+    layer: VectorLayer
+    plan: LayerPlan
+    tag: int
+
+    def __post_init__(self) -> None:
+        buffers = self.plan.buffers
+        self.inputs, self.weights = Slots(buffers.input), Slots(buffers.weights)
+        self.operands, self.outputs = Slots(buffers.operand), Slots(buffers.output)
+        self.params = self.context.params
+        self.shape = vector_shape(self.context.net, self.layer, self.params)
+        data = vector_params(self.layer, self.params, self.shape.input.planes)
+        self.constants = self.context.dram.constant(data) if data.size else 0
+
+    def steps(self) -> Iterator[Step]:
+        """The steps: planes outermost, then rows and columns."""
+        tiling, (fy, fx) = self.plan.tiling, self.shape.upsample
+        for depth in pieces(self.shape.input.planes, tiling.planes):
+            for rows in pieces(self.shape.output.height // fy, tiling.rows):
+                for columns in pieces(self.shape.output.width // fx, tiling.columns):
+                    yield self.step(Area(depth, rows, columns))
+
+    def step(self, tile: Area) -> Step:
+        """One step; ``tile``: planes, and rows and columns before upsampling."""
+        step, layer, (fy, fx) = Step(), self.layer, self.shape.upsample
+        src = input_source(self.context, self.tag, layer.input, layer.window, tile, self.inputs, step)
+        params = self.param_words(tile.planes, step)
+        area = Area(
+            tile.planes, (tile.rows[0] * fy, tile.rows[1] * fy), (tile.columns[0] * fx, tile.columns[1] * fx)
+        )
+        patch = output_patch(self.context, layer.output, area, self.outputs, step)
+        operand = self.operand(area, step)
+        for phase_y in range(fy):
+            for phase_x in range(fx):
+                step.work.append(self.vector(tile, src, patch, params, operand, (phase_y, phase_x)))
+        if self.plan.homes.store:
+            step.work.append(store(self.context, self.tag, layer.output, patch))
+        return step
+
+    def param_words(self, depth: Span, step: Step) -> int:
+        """First scratchpad word of the records, weights or table of some planes."""
+        words = self.shape.param_words
+        if not words:
+            return 0
+        key = None if self.shape.shared_params else depth
+        count, first = (1, 0) if key is None else (depth[1], depth[0])
+        address = self.constants + first * words * self.params.lanes
+        return self.weights.find(
+            key, lambda base: [blob_load(self.tag, address, count * words, base, self.params)], step
+        )
+
+    def operand(self, area: Area, step: Step) -> Patch | None:
+        """Where the second operand is read."""
+        layer = self.layer
+        if layer.operand is None:
+            return None
+        if layer.broadcast_operand:
+            area = Area(area.planes, (0, 1), (0, 1))
+        return operand_patch(self.context, self.tag, layer.operand, area, self.operands, step)
+
+    def vector(self, tile: Area, src: Source, patch: Patch, params: int, operand: Patch | None, phase: Span) -> Work:
+        """The vector instruction of a step, or of one phase of an upsampling step."""
+        layer, window, (fy, fx) = self.layer, self.layer.window, self.shape.upsample
+        words = self.shape.param_words
+        fields = {
+            "op": int(layer.op), "count_x": tile.columns[1], "count_y": tile.rows[1], "count_n": tile.planes[1],
+            "count_kx": window.kernel[1], "count_ky": window.kernel[0],
+            "column_mode": int(column_mode(self.params, layer.op, window, operand=operand is not None)),
+            "a_address": src.address, "a_stride_x": window.stride[1], "a_stride_y": window.stride[0] * src.row_stride,
+            "a_stride_n": src.plane_stride, "a_stride_kx": window.dilation[1],
+            "a_stride_ky": window.dilation[0] * src.row_stride, **window_fields(window, src.origin, src.limit),
+            "dst_address": patch.base + phase[0] * patch.row_stride + phase[1], "dst_stride_x": fx,
+            "dst_stride_y": fy * patch.row_stride, "dst_stride_n": patch.plane_stride,
+            "param_address": params, "param_stride_n": 0 if self.shape.shared_params else words,
+            "zero_in": layer.zero_in, "zero_a": layer.zero_out, "low_a": layer.low, "high_a": layer.high,
+            **stage_b_fields(layer.stage_b),
+        }  # fmt: skip
+        reads = [src.region]
+        if words:
+            sets = 1 if self.shape.shared_params else tile.planes[1]
+            reads.append(planes(Space.SCRATCHPAD, params, (sets * words, 1)))
+        if operand is not None:
+            still = layer.broadcast_operand
+            fields |= {
+                "operand": 1, "b_address": operand.base, "b_stride_x": 0 if still else 1,
+                "b_stride_y": 0 if still else operand.row_stride, "b_stride_n": operand.plane_stride,
+                "zero_operand": layer.zero_operand,
+            }  # fmt: skip
+            reads.append(operand.region())
+        if layer.op is VectorOp.MUL:
+            fields["stage_b"] = 0
+        written = planes(
+            Space.SCRATCHPAD, fields["dst_address"], (tile.planes[1], patch.plane_stride),
+            (tile.rows[1], fy * patch.row_stride), (tile.columns[1], fx),
+        )  # fmt: skip
+        return Work(Opcode.VECTOR, self.tag, fields, reads, [written])
+
+
+def vector_steps(context: Context, layer: VectorLayer, plan: LayerPlan, tag: int) -> list[Step]:
+    """The steps of a vector layer."""
+    return list(_VectorScheduler(context, layer, plan, tag).steps())
+
