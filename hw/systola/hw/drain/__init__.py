@@ -1,7 +1,15 @@
 """The drain engine: accumulators → requantization, activation, residual addition → scratchpad."""
 
-from systola.hw.drain.engine import OUTPUT_WORDS, DrainEngine
+from systola.hw.drain.engine import OUTPUT_WORDS, RETIRE_LATENCY_CYCLES, START_LATENCY_CYCLES, DrainEngine
 from systola.hw.drain.planner import BlockPlanner
 from systola.hw.drain.residual import OPERAND_WORDS, ResidualReader
 
-__all__ = ["OPERAND_WORDS", "OUTPUT_WORDS", "BlockPlanner", "DrainEngine", "ResidualReader"]
+__all__ = [
+    "OPERAND_WORDS",
+    "OUTPUT_WORDS",
+    "RETIRE_LATENCY_CYCLES",
+    "START_LATENCY_CYCLES",
+    "BlockPlanner",
+    "DrainEngine",
+    "ResidualReader",
+]

@@ -19,7 +19,7 @@ from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import Component, Out, connect, flipped
 
-from systola.hw.drain.planner import BlockPlanner
+from systola.hw.drain.planner import RECORD_LEAD_CYCLES, BlockPlanner
 from systola.hw.drain.residual import ResidualReader
 from systola.hw.interfaces import (
     ACCUMULATOR_READ_LATENCY_CYCLES,
@@ -35,12 +35,19 @@ from systola.hw.params import Params
 from systola.hw.post import POST_LATENCY_CYCLES, PostPipeline
 from systola.hw.registers import CycleClass
 
-__all__ = ["OUTPUT_WORDS", "DrainEngine"]
+__all__ = ["OUTPUT_WORDS", "RETIRE_LATENCY_CYCLES", "START_LATENCY_CYCLES", "DrainEngine"]
 
 OUTPUT_WORDS = 32
 """Pixels between accumulator read and accepted write."""
 
+START_LATENCY_CYCLES = RECORD_LEAD_CYCLES + 1
+"""An idle engine's first accumulator read is this long, and a cycle for each record word, after it took the instruction."""
+
 _QUEUE_LATENCY_CYCLES = 2
+
+RETIRE_LATENCY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES + POST_LATENCY_CYCLES + _QUEUE_LATENCY_CYCLES + 1
+"""From the last accumulator read of an instruction to ``retire``, if no write is refused."""
+
 assert OUTPUT_WORDS > ACCUMULATOR_READ_LATENCY_CYCLES + POST_LATENCY_CYCLES + _QUEUE_LATENCY_CYCLES
 
 

@@ -13,7 +13,7 @@ from systola.hw.isa import Opcode
 from systola.hw.params import Params
 from systola.hw.post import SWAP_INTERVAL_CYCLES, connect_post_config, post_config_layout, record_words
 
-__all__ = ["BlockPlanner", "block_layout"]
+__all__ = ["RECORD_LEAD_CYCLES", "BlockPlanner", "block_layout"]
 
 SWAP_DELAY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES
 """From a block's start to its swap: the previous block's last pixel may be read in the cycle of the start, and enters
