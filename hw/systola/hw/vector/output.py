@@ -1,0 +1,64 @@
+"""The vector engine's way out: results wait here for the write port, their place reserved when their last step is issued."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import Component, In, Out
+from systola.hw.interfaces import ScratchpadWriteSignature
+from systola.hw.params import Params
+
+__all__ = ["OUTPUT_PLACES", "OutputQueue"]
+
+OUTPUT_PLACES = 32
+"""Results between the issue of their last step and their write: more than the cycles of that way, so that refused writes
+alone make the engine wait."""
+
+
+class OutputQueue(Component):
+    """Places for OUTPUT_PLACES results.
+
+    ``reserve``, ``destination``, ``final``: a result is under way to that word; it is its instruction's last. Only while ``room``.
+    ``valid``, ``word``: the results, in the order of their places. ``write``: the scratchpad. ``retire``: the last result
+    of an instruction is accepted in this cycle. ``empty``: no place is reserved.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+        super().__init__({
+            "reserve": In(1),
+            "destination": In(params.scratchpad_address_bits),
+            "final": In(1),
+            "room": Out(1, init=1),
+            "empty": Out(1, init=1),
+            "valid": In(1),
+            "word": In(8 * params.lanes),
+            "write": Out(ScratchpadWriteSignature(params)),
+            "retire": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """A queue of places, a queue of words, and a count of places."""
+        m = Module()
+        m.submodules.places = places = SyncFIFOBuffered(width=1 + len(self.destination), depth=OUTPUT_PLACES + 1)
+        m.submodules.words = words = SyncFIFOBuffered(width=len(self.word), depth=OUTPUT_PLACES + 1)
+        count, following, written = Signal(range(OUTPUT_PLACES + 1)), Signal(range(OUTPUT_PLACES + 1)), Signal()
+        m.d.comb += [
+            places.w_en.eq(self.reserve),
+            places.w_data[0].eq(self.final),
+            places.w_data[1:].eq(self.destination),
+            words.w_en.eq(self.valid),
+            words.w_data.eq(self.word),
+            self.write.valid.eq(words.r_rdy),
+            self.write.data.eq(words.r_data),
+            self.write.address.eq(places.r_data[1:]),
+            self.write.mask.eq(-1),
+            written.eq(self.write.valid & self.write.ready),
+            words.r_en.eq(written),
+            places.r_en.eq(written),
+            self.retire.eq(written & places.r_data[0]),
+            following.eq(count + self.reserve - written),
+        ]
+        with m.If(self.reserve ^ written):
+            m.d.sync += [count.eq(following), self.room.eq(following != OUTPUT_PLACES), self.empty.eq(following == 0)]
+        return m

@@ -1,0 +1,292 @@
+"""The vector engine against what machine.md says, instruction by instruction, on simulated RTL."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+from systola.hw.config import Config, load_config
+from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES
+from systola.hw.isa import INSTRUCTIONS, RECORD, RECORD_BYTES, Opcode, VectorOp
+from systola.hw.numerics import elementwise, requantize
+from systola.hw.params import Params
+from systola.hw.registers import CycleClass
+from systola.hw.vector import VectorEngine
+
+Fields = dict[str, int]
+
+
+def make_params(preset: str, **vector: int) -> Params:
+    """A preset with some values of its vector section replaced."""
+    raw = load_config(preset).model_dump()
+    raw["vector"].update(vector)
+    return Params(Config.model_validate(raw))
+
+
+# What the instruction means, in plain Python.
+
+
+def records_at(memory: np.ndarray, address: int, lanes: int) -> list[tuple[int, int, int]]:
+    """Bias, multiplier and shift per lane."""
+    raw = np.concatenate([memory[(address + k) % len(memory)] for k in range(RECORD_BYTES)]).tobytes()
+    records = []
+    for lane in range(lanes):
+        bits = int.from_bytes(raw[8 * lane : 8 * lane + 8], "little")
+        bias = bits & 0xFFFFFFFF
+        records.append((bias - (bias >> 31 << 32), bits >> 32 & 0xFFFFFF, bits >> 56 & 63))
+    return records
+
+
+def window_words(f: Fields, memory: np.ndarray, n: int, y: int, x: int) -> list[np.ndarray]:
+    """The words of the window's positions, kernel row by kernel row."""
+    words = []
+    for ky in range(f["count_ky"]):
+        for kx in range(f["count_kx"]):
+            row = f["origin_y"] + y * f["step_y"] + ky * f["dilation_y"]
+            column = f["origin_x"] + x * f["step_x"] + kx * f["dilation_x"]
+            address = f["a_address"] + n * f["a_stride_n"] + y * f["a_stride_y"] + ky * f["a_stride_ky"]
+            address += x * f["a_stride_x"] + kx * f["a_stride_kx"]
+            if 0 <= row < f["limit_y"] and 0 <= column < f["limit_x"]:
+                words.append(memory[address % len(memory)].astype(np.int64))
+            else:
+                words.append(np.full(memory.shape[1], f["pad_value"], np.int64))
+    return words
+
+
+def expected_writes(f: Fields, memory: np.ndarray) -> list[tuple[int, bytes]]:
+    """Addresses and words that an instruction writes, in order. ``memory``: words × lanes int8."""
+    op, lanes = VectorOp(f["op"]), memory.shape[1]
+    writes = []
+    for n in range(f["count_n"]):
+        base = f["param_address"] + n * f["param_stride_n"]
+        records = records_at(memory, base, lanes)
+        positions = f["count_ky"] * f["count_kx"]
+        weights = [memory[(base + RECORD_BYTES + k) % len(memory)].astype(np.int64) for k in range(positions)]
+        table = np.concatenate([memory[(base + k) % len(memory)] for k in range(256 // lanes)])
+        for y in range(f["count_y"]):
+            for x in range(f["count_x"]):
+                words = window_words(f, memory, n, y, x)
+                b_address = f["b_address"] + n * f["b_stride_n"] + y * f["b_stride_y"] + x * f["b_stride_x"]
+                b = memory[b_address % len(memory)].astype(np.int64)
+                if op is VectorOp.DEPTHWISE:
+                    sums = sum((a - f["zero_in"]) * w for a, w in zip(words, weights, strict=True))
+                elif op is VectorOp.SUM:
+                    sums = sum(a - f["zero_in"] for a in words)
+                elif op is VectorOp.MUL:
+                    sums = (words[0] - f["zero_in"]) * (b - f["zero_operand"])
+                elif op is VectorOp.MAX:
+                    sums = np.max(words, axis=0)
+                elif op is VectorOp.COPY:
+                    sums = words[0]
+                else:
+                    sums = table[words[0] + 128].astype(np.int64)
+                codes = [finish(f, op, int(s), records[lane], int(b[lane])) for lane, s in enumerate(sums)]
+                address = f["dst_address"] + n * f["dst_stride_n"] + y * f["dst_stride_y"] + x * f["dst_stride_x"]
+                writes.append((address % len(memory), np.array(codes, np.int8).tobytes()))
+    return writes
+
+
+def finish(f: Fields, op: VectorOp, value: int, record: tuple[int, int, int], b: int) -> int:
+    """Stages A and B of one lane."""
+    if op in {VectorOp.DEPTHWISE, VectorOp.SUM, VectorOp.MUL}:
+        value = requantize(value, *record, f["zero_a"], f["low_a"], f["high_a"])
+    if not f["stage_b"]:
+        return value
+    factor = f["multiplier_operand"] if f["operand"] and op is not VectorOp.MUL else 0
+    return elementwise(
+        value, f["zero_a"], f["multiplier_positive"], f["multiplier_negative"], b, f["zero_operand"], factor,
+        f["shift_b"], f["zero_b"], f["low_b"], f["high_b"],
+    )  # fmt: skip
+
+
+# Random instructions.
+
+
+def random_post(rng: random.Random, operand: bool, multiplier_bits: int) -> Fields:
+    """Fields of stages A and B."""
+    stage_b = operand or rng.random() < 0.4
+    largest = (1 << multiplier_bits) - 1
+    low_a, high_a = sorted((rng.randint(-128, 0), rng.randint(0, 127))) if rng.random() < 0.5 else (-128, 127)
+    low_b, high_b = sorted((rng.randint(-128, 0), rng.randint(0, 127))) if rng.random() < 0.5 else (-128, 127)
+    return {
+        "stage_b": int(stage_b), "zero_a": rng.randint(-128, 127), "low_a": low_a, "high_a": high_a,
+        "multiplier_positive": rng.randint(-largest, largest), "multiplier_negative": rng.randint(-largest, largest),
+        "multiplier_operand": rng.randint(-largest, largest) if operand else 0,
+        "shift_b": rng.randint(multiplier_bits - 2, multiplier_bits + 2), "zero_operand": rng.randint(-128, 127),
+        "zero_b": rng.randint(-128, 127), "low_b": low_b, "high_b": high_b,
+    }  # fmt: skip
+
+
+def random_instruction(rng: random.Random, params: Params, op: VectorOp | None = None) -> Fields:
+    """Any instruction that the hardware has, small."""
+    ops = [o for o in VectorOp if params.taps or o not in {VectorOp.DEPTHWISE, VectorOp.MUL}]
+    op = rng.choice(ops) if op is None else op
+    f: Fields = dict.fromkeys((item.name for item in INSTRUCTIONS[Opcode.VECTOR][1]), 0)
+    words = params.scratchpad_words
+    windowed = op in {VectorOp.DEPTHWISE, VectorOp.SUM, VectorOp.MAX}
+    column_mode = windowed and params.taps > 0 and rng.random() < 0.6
+    operand = op is VectorOp.MUL or (not column_mode and rng.random() < 0.4)
+    kx = rng.randint(1, params.taps if column_mode else 4) if windowed else 1
+    ky = rng.randint(1, 4) if windowed else 1
+    if op is VectorOp.DEPTHWISE and not column_mode:
+        ky = min(ky, params.tap_entries // kx)
+    step_x, dilation_x = rng.randint(1, 3), 1 if column_mode else rng.randint(1, 3)
+    pitch = rng.randint(1, 40)
+    count_x, count_y = rng.randint(1, 6), rng.randint(1, 4)
+    f |= {
+        "op": op, "count_x": count_x, "count_y": count_y, "count_n": rng.randint(1, 3), "count_kx": kx, "count_ky": ky,
+        "column_mode": int(column_mode), "operand": int(operand),
+        "step_x": step_x, "step_y": rng.randint(1, 3), "dilation_x": dilation_x, "dilation_y": rng.randint(1, 3),
+        "origin_x": rng.randint(-3, 2), "origin_y": rng.randint(-3, 2),
+        "limit_x": rng.randint(1, count_x * step_x + 2), "limit_y": rng.randint(1, 8),
+        "pad_value": rng.randint(-128, 127), "zero_in": rng.randint(-128, 127),
+        "a_stride_x": step_x, "a_stride_kx": dilation_x, "a_stride_y": rng.randint(-2, 2) * pitch,
+        "a_stride_ky": rng.randint(-2, 2) * pitch, "a_stride_n": rng.randint(-500, 500), "a_address": rng.randrange(words),
+        "param_address": rng.randrange(words), "param_stride_n": rng.choice((0, 30)),
+        "dst_address": rng.randrange(words),
+    }  # fmt: skip
+    for prefix in ("b", "dst"):
+        f |= {f"{prefix}_stride_{name}": rng.choice((0, rng.randint(-99, 99))) for name in ("x", "y", "n")}
+    f["b_address"] = rng.randrange(words)
+    return f | random_post(rng, operand and op is not VectorOp.MUL, params.multiplier_bits)
+
+
+def random_memory(rng: random.Random, params: Params, instructions: list[Fields]) -> np.ndarray:
+    """Scratchpad contents, with records where the instructions look for them."""
+    memory = np.frombuffer(rng.randbytes(params.scratchpad_words * params.lanes), np.int8).reshape(-1, params.lanes).copy()
+    for f in instructions:
+        if VectorOp(f["op"]) not in {VectorOp.DEPTHWISE, VectorOp.SUM, VectorOp.MUL}:
+            continue
+        for n in range(f["count_n"]):
+            raw = b""
+            for _ in range(params.lanes):
+                values = {"bias": rng.randint(-3000, 3000), "multiplier": rng.getrandbits(params.multiplier_bits), "shift": 0}
+                values["shift"] = params.multiplier_bits + rng.randint(1, 9)
+                bits = position = 0
+                for item in RECORD:
+                    bits |= (values.get(item.name, 0) & (1 << item.width_bits) - 1) << position
+                    position += item.width_bits
+                raw += bits.to_bytes(RECORD_BYTES, "little")
+            base = f["param_address"] + n * f["param_stride_n"]
+            for k, word in enumerate(np.frombuffer(raw, np.int8).reshape(-1, params.lanes)):
+                memory[(base + k) % len(memory)] = word
+    return memory
+
+
+# The simulation.
+
+
+@dataclass
+class Observed:
+    """What an engine did."""
+
+    writes: list[tuple[int, bytes]] = field(default_factory=list)
+    retired: list[int] = field(default_factory=list)  # cycle of each retirement
+    writes_retired: list[int] = field(default_factory=list)  # writes accepted by then
+    taken: list[int] = field(default_factory=list)
+    classes: Counter[CycleClass] = field(default_factory=Counter)
+    trace: list[CycleClass] = field(default_factory=list)
+    steps: int = 0
+    reads: int = 0
+    cycles: int = 0
+
+
+def run_engine(
+    params: Params,
+    instructions: list[Fields],
+    memory: np.ndarray,
+    seed: int = 0,
+    refuse_read: float = 0.0,
+    refuse_write: float = 0.0,
+    gap: float = 0.0,
+) -> Observed:
+    """Feeds the instructions to the engine; reads see ``memory`` as it was at the start, writes are noted.
+
+    Each cycle, each port refuses with the probability given; ``gap``: probability that the next instruction is not there yet.
+    """
+    rng = random.Random(seed)
+    dut = VectorEngine(params)
+    observed = Observed()
+    limit = 4000 + 400 * len(instructions) * (1 + int(8 * max(refuse_read, refuse_write, gap)))
+
+    async def bench(ctx: Any) -> None:
+        waiting, valid = deque(instructions), False
+        arriving: deque[bytes | None] = deque([None] * (SCRATCHPAD_READ_LATENCY_CYCLES - 1))
+        held: tuple[int, int] | None = None
+        while len(observed.retired) < len(instructions):
+            valid = valid or (bool(waiting) and rng.random() >= gap)
+            ctx.set(dut.control.instruction.valid, valid)
+            if valid:
+                ctx.set(dut.control.instruction.payload, waiting[0])
+            ctx.set(dut.read.ready, rng.random() >= refuse_read)
+            ctx.set(dut.write.ready, rng.random() >= refuse_write)
+            read = bool(ctx.get(dut.read.valid)), ctx.get(dut.read.address), bool(ctx.get(dut.read.ready))
+            if held is not None:
+                assert read[:2] == held, "a refused read must be held"
+            held = (True, read[1]) if read[0] and not read[2] else None
+            arriving.append(memory[read[1]].tobytes() if read[0] and read[2] else None)
+            observed.reads += read[0] and read[2]
+            if ctx.get(dut.write.valid) and ctx.get(dut.write.ready):
+                assert ctx.get(dut.write.mask) == (1 << params.column_groups) - 1
+                word = ctx.get(dut.write.data).to_bytes(params.lanes, "little")
+                observed.writes.append((ctx.get(dut.write.address), word))
+            if ctx.get(dut.control.retire):
+                observed.retired.append(observed.cycles)
+                observed.writes_retired.append(len(observed.writes))
+            taken = valid and ctx.get(dut.control.instruction.ready)
+            now = CycleClass(ctx.get(dut.control.cycle_class))
+            observed.classes[now] += 1
+            observed.trace.append(now)
+            observed.steps += ctx.get(dut.events.steps)
+            await ctx.tick()
+            if taken:
+                waiting.popleft()
+                observed.taken.append(observed.cycles)
+                valid = False
+            word_now = arriving.popleft()
+            # Where no read was accepted the bus carries rubbish.
+            ctx.set(dut.read.data, int.from_bytes(rng.randbytes(params.lanes) if word_now is None else word_now, "little"))
+            observed.cycles += 1
+            assert observed.cycles < limit, f"no end: {len(observed.retired)} of {len(instructions)} retired"
+        for _ in range(5):
+            assert ctx.get(dut.control.cycle_class) == CycleClass.IDLE
+            assert not ctx.get(dut.write.valid)
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return observed
+
+
+def check(params: Params, instructions: list[Fields], seed: int, **patterns: float) -> Observed:
+    """Runs the instructions and compares every write."""
+    memory = random_memory(random.Random(seed), params, instructions)
+    observed = run_engine(params, instructions, memory, seed, **patterns)
+    expected: list[tuple[int, bytes]] = []
+    ends = []
+    for f in instructions:
+        expected += expected_writes(f, memory)
+        ends.append(len(expected))
+    position = 0
+    for number, (f, end) in enumerate(zip(instructions, ends, strict=True)):
+        assert observed.writes[position:end] == expected[position:end], f"instruction {number}: {f}"
+        position = end
+    assert len(observed.writes) == len(expected)
+    assert observed.writes_retired == ends
+    assert sum(observed.classes.values()) == observed.cycles
+    return observed
+
+
+@pytest.mark.parametrize("op", list(VectorOp))
+@pytest.mark.parametrize("preset", ["tiny", "tall"])
+def test_each_operation(preset: str, op: VectorOp) -> None:
+    params = make_params(preset)
+    rng = random.Random(int(op))
+    check(params, [random_instruction(rng, params, op) for _ in range(4)], seed=int(op))
