@@ -152,8 +152,8 @@ class Trace:
 class Port:
     """The other side of a request port: refuses at random, checks that a refused request stays as it is."""
 
-    def __init__(self, port: Any, rng: random.Random, refuse: float) -> None:
-        self.port, self.rng, self.refuse = port, rng, refuse
+    def __init__(self, port: Any, refuse: float, rng: random.Random) -> None:
+        self.port, self.refuse, self.rng = port, refuse, rng
         self.refused: int | None = None
 
     def step(self, ctx: Any) -> int | None:
@@ -169,8 +169,13 @@ class Port:
         return address if ready else None
 
 
-def simulate(machine: Machine, seed: int = 0, refuse: float = 0.0, idle: float = 0.0, limit: int = 20000) -> Trace:
-    """Runs all instructions on the engine; checks order and time of retirements against the writes made."""
+def simulate(machine: Machine, seed: int = 0, refuse: float | tuple[float, ...] = 0.0, idle: float = 0.0) -> Trace:
+    """Runs all instructions on the engine; checks order and time of retirements against the writes made.
+
+    ``refuse``: how often a request is refused, on all ports or on scratchpad reads, accumulator reads and writes.
+    """
+    limit = 20000
+    refusals = refuse if isinstance(refuse, tuple) else (refuse,) * 3
     rng = random.Random(seed)
     p = machine.params
     dut = DrainEngine(p)
@@ -179,7 +184,7 @@ def simulate(machine: Machine, seed: int = 0, refuse: float = 0.0, idle: float =
     layout = instruction_layout(Opcode.DRAIN)
 
     async def bench(ctx: Any) -> None:
-        read, acc, write = (Port(port, rng, refuse) for port in (dut.read, dut.acc, dut.write))
+        read, acc, write = (Port(*pair, rng) for pair in zip((dut.read, dut.acc, dut.write), refusals, strict=True))
         read_data: deque[int] = deque([0] * SCRATCHPAD_READ_LATENCY_CYCLES)
         acc_data: deque[int] = deque([0] * ACCUMULATOR_READ_LATENCY_CYCLES)
         writes, offered = 0, False
@@ -303,6 +308,27 @@ def test_classes_of_a_short_instruction(params: Params) -> None:
     flush = RETIRE_LATENCY_CYCLES
     assert trace.classes[start:] == [CycleClass.SETUP] * setup + [CycleClass.BUSY] * 6 + [CycleClass.FLUSH] * flush
     assert set(trace.classes[:start]) == {CycleClass.IDLE}
+
+
+@pytest.mark.parametrize("refuse", [(0.8, 0.0, 0.0), (0.0, 0.8, 0.0), (0.0, 0.0, 0.8), (0.6, 0.0, 0.6)])
+def test_one_slow_port(refuse: tuple[float, ...]) -> None:
+    """Queues run full and empty, and nothing is lost: the pipeline holds more pixels than the output queue can take at once."""
+    shape = {"count_y": 5, "count_x": 9, "stage_b": 1, "operand": 1}
+    machine = prepared(Params(load_config("tiny")), 8, [{"count_n": 1} | shape] * 3)
+    trace = simulate(machine, 8, refuse)
+    assert trace.words == machine.expected()[0]
+    assert trace.classes.count(CycleClass.BANK) > 0
+
+
+def test_residual_in_place() -> None:
+    """A block's output may replace its residual: each pixel's is read before it is written, and other groups are left alone."""
+    params = Params(load_config("tall"))
+    machine = prepared(params, 11, [{"count_n": 2, "stage_b": 1, "operand": 1, "group": 0, "count_y": 3, "count_x": 7}])
+    instruction = machine.instructions[0]
+    instruction |= {"b_address": instruction["dst_address"], "b_stride_y": instruction["dst_stride_y"], "dst_stride_x": 1}
+    instruction |= {"b_stride_n": instruction["dst_stride_n"]}
+    trace = simulate(machine, 11, 0.3)
+    assert trace.words == machine.expected()[0]
 
 
 def test_timing_does_not_depend_on_data(params: Params) -> None:
