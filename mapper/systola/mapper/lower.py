@@ -210,8 +210,12 @@ def _fuse(state: _State, layer: Any, *, binary: bool) -> Any:
     stage_b = _stage_b(state, node, layer.output, binary=binary)
     if stage_b is None:
         return layer
+    skips_stage_a = isinstance(layer, VectorLayer) and layer.op is VectorOp.MAX
+    if stage_b.zero_code != layer.zero_out and not skips_stage_a:
+        return layer  # the instructions have one field for both
     state.done.add(node.name)
-    return replace(layer, name=node.name, nodes=(*layer.nodes, node), output=node.output, stage_b=stage_b)
+    nodes = (*layer.nodes, node)
+    return replace(layer, name=node.name, nodes=nodes, output=node.output, zero_out=stage_b.zero_code, stage_b=stage_b)
 
 
 def _stage_b(state: _State, node: Elementwise, code: str, *, binary: bool) -> StageB | None:
