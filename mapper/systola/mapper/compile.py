@@ -29,13 +29,14 @@ PROGRAM_ALIGNMENT_BYTES = 64
 MAX_DRAM_BYTES = 1 << 32
 
 
-def compile_network(graph: QuantGraph, params: Params) -> Image:
+def compile_network(graph: QuantGraph, params: Params, *, keep_on_chip: bool = True) -> Image:
     """The image of a quantized network for one accelerator.
 
-    Raises MappingError where the network does not fit the accelerator.
+    ``keep_on_chip=False`` makes every layer's output reach DRAM: slower, and every tensor can be compared. Raises
+    MappingError where the network does not fit the accelerator.
     """
     net = lower(graph, params)
-    plan = make_plan(net, params)
+    plan = make_plan(net, params, keep_on_chip=keep_on_chip)
     context = Context(net, params, plan, Dram(net, params))
     segments = list(_segments(context))
     _place_tensors(context)

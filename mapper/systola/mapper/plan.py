@@ -129,10 +129,14 @@ class _Planner:
                 del self.pinned[candidate.name]
 
 
-def make_plan(net: Lowered, params: Params) -> Plan:
-    """The plan. Raises MappingError naming the layer that cannot fit whatever its tiling."""
+def make_plan(net: Lowered, params: Params, *, keep_on_chip: bool = True) -> Plan:
+    """The plan. Raises MappingError naming the layer that cannot fit whatever its tiling.
+
+    ``keep_on_chip=False`` sends every tensor to DRAM, where it can be compared.
+    """
     planner = _Planner(net, params)
-    planner.pin_what_pays()
+    if keep_on_chip:
+        planner.pin_what_pays()
     while True:
         placed = _place(planner)
         if isinstance(placed, Plan):

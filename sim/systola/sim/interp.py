@@ -188,7 +188,8 @@ class Interpreter:
             for kx in range(i["count_kx"])
         ]
         if op is VectorOp.MAX:
-            return np.stack(windows).max(axis=0)
+            largest: Codes = np.stack(windows).max(axis=0)
+            return largest
         if op is VectorOp.COPY:
             return windows[0]
         if op is VectorOp.TABLE:

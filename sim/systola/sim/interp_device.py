@@ -1,0 +1,99 @@
+"""The interpreter as a device: registers, memory and interrupt as the hardware has them. It has no cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from systola.hw.errors import DeviceError, ImageError
+from systola.hw.isa import ENGINES, ISA_VERSION, Instruction, Opcode, decode, instruction_units
+from systola.hw.isa import UNIT_BYTES as UNIT
+from systola.hw.params import Params
+from systola.hw.registers import IDENTITY, REGISTERS, Control, Fault, Irq, Status
+from systola.sim.interp import Interpreter
+
+__all__ = ["InterpDevice"]
+
+_ADDRESS = {register.name: register.address for register in REGISTERS}
+
+
+class InterpDevice:
+    """An accelerator that executes programs at once. ``order_seed``: see Interpreter.run."""
+
+    def __init__(self, params: Params, dram_bytes: int, order_seed: int | None = None) -> None:
+        self._params = params
+        self._memory = np.zeros(dram_bytes, dtype=np.uint8)
+        self._interpreter = Interpreter(params, self._memory)
+        self._order_seed = order_seed
+        self._registers = {_ADDRESS[name]: value for name, value in _identity(params).items()}
+
+    @property
+    def memory(self) -> NDArray[np.uint8]:
+        """The DRAM's bytes."""
+        return self._memory
+
+    def read_registers(self, addresses: Sequence[int]) -> list[int]:
+        """Values of registers; counters of cycles are zero."""
+        return [self._registers.get(address, 0) for address in addresses]
+
+    def write_registers(self, writes: Sequence[tuple[int, int]]) -> None:
+        """Write registers, one after the other; START executes the program."""
+        for address, value in writes:
+            if address == _ADDRESS["CONTROL"]:
+                if value & Control.START:
+                    self._start()
+            elif address == _ADDRESS["IRQ_STATUS"]:
+                self._registers[address] = self._registers.get(address, 0) & ~value
+            else:
+                self._registers[address] = value
+
+    def wait_irq(self, timeout_cycles: int | None = None, *, progress: Callable[[int], None] | None = None) -> int:
+        """Returns at once: programs end when they are started."""
+        del timeout_cycles, progress
+        return 0
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def _start(self) -> None:
+        try:
+            program = self._program()
+        except ImageError:
+            self._end(Status.FAULT | Fault.ILLEGAL_INSTRUCTION << 8, Irq.FAULT)
+            return
+        try:
+            self._interpreter.run(program, self._order_seed)
+        except DeviceError:
+            self._end(Status.FAULT | Fault.WATCHDOG << 8, Irq.FAULT)
+            raise
+        for engine in ENGINES:
+            count = sum(1 for i in program if i.engine == engine)
+            self._registers[_ADDRESS[f"FINISHED_{engine.name}"]] = count & 0xFFFF
+        self._end(Status.DONE, Irq.DONE)
+
+    def _end(self, status: int, irq: Irq) -> None:
+        self._registers[_ADDRESS["STATUS"]] = status
+        pending = self._registers.get(_ADDRESS["IRQ_STATUS"], 0)
+        self._registers[_ADDRESS["IRQ_STATUS"]] = pending | irq
+
+    def _program(self) -> list[Instruction]:
+        first = self._registers.get(_ADDRESS["PROGRAM_ADDRESS"], 0)
+        code = self._memory[first : first + self._registers.get(_ADDRESS["PROGRAM_BYTES"], 0)].tobytes()
+        program: list[Instruction] = []
+        position = 0
+        while not program or program[-1].opcode is not Opcode.END:
+            program.append(decode(code[position : position + 3 * UNIT]))
+            position += instruction_units(program[-1].opcode) * UNIT
+        return program
+
+
+def _identity(params: Params) -> dict[str, int]:
+    geometry = params.rows | params.columns << 8 | params.lanes << 16 | params.bus_bytes << 24
+    return {
+        "IDENTITY": IDENTITY,
+        "ISA_VERSION": ISA_VERSION,
+        "FINGERPRINT": params.fingerprint,
+        "GEOMETRY": geometry,
+    }
