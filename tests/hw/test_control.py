@@ -29,17 +29,19 @@ from systola.hw.registers import (
     event_address,
 )
 
+from .axi_lite import AxiLiteManager
+
 ADDRESS = {register.name: register.address for register in REGISTERS}
 
 
-class Bench:
-    """A controller with its counters, and an AXI4-Lite manager that pauses at random."""
+class Bench(AxiLiteManager):
+    """A controller with its counters, on an AXI4-Lite manager."""
 
     def __init__(self, preset: str = "tiny", seed: int = 1) -> None:
         self.params = Params(load_config(preset))
-        self.rng = random.Random(seed)
         self.module = Module()
         self.module.submodules.controller = self.dut = Controller(self.params)
+        super().__init__(self.dut.bus, random.Random(seed))
         self.module.submodules.counters = self.counters = Counters()
         self.module.d.comb += [
             self.counters.running.eq(self.dut.running),
@@ -59,52 +61,6 @@ class Bench:
         simulator.add_clock(1e-6)
         simulator.add_testbench(wrapped)
         simulator.run()
-
-    async def pause(self, ctx: Any) -> None:
-        await ctx.tick().repeat(1 + self.rng.randrange(3))
-
-    async def write(self, ctx: Any, address: int, value: int, strobes: int = 15) -> None:
-        bus = self.dut.bus
-        first, second = (bus.aw_valid, bus.w_valid) if self.rng.random() < 0.5 else (bus.w_valid, bus.aw_valid)
-        ctx.set(bus.aw_addr, address)
-        ctx.set(bus.w_data, value)
-        ctx.set(bus.w_strb, strobes)
-        ctx.set(first, 1)
-        if self.rng.random() < 0.5:
-            await self.pause(ctx)
-        ctx.set(second, 1)
-        while not (ctx.get(bus.aw_ready) and ctx.get(bus.w_ready)):
-            await ctx.tick()
-        ctx.set(bus.b_ready, 0)
-        await ctx.tick()
-        ctx.set(first, 0)
-        ctx.set(second, 0)
-        if self.rng.random() < 0.5:
-            await self.pause(ctx)
-        while not ctx.get(bus.b_valid):
-            await ctx.tick()
-        assert ctx.get(bus.b_resp) == 0
-        ctx.set(bus.b_ready, 1)
-        await ctx.tick()
-
-    async def read(self, ctx: Any, address: int) -> int:
-        bus = self.dut.bus
-        ctx.set(bus.ar_addr, address)
-        ctx.set(bus.ar_valid, 1)
-        while not ctx.get(bus.ar_ready):
-            await ctx.tick()
-        await ctx.tick()
-        ctx.set(bus.ar_valid, 0)
-        while not ctx.get(bus.r_valid):
-            await ctx.tick()
-        if self.rng.random() < 0.5:
-            await self.pause(ctx)
-        value = int(ctx.get(bus.r_data))
-        assert ctx.get(bus.r_resp) == 0
-        ctx.set(bus.r_ready, 1)
-        await ctx.tick()
-        ctx.set(bus.r_ready, 0)
-        return value
 
     async def named(self, ctx: Any, name: str) -> int:
         return await self.read(ctx, ADDRESS[name])
