@@ -290,3 +290,47 @@ def test_each_operation(preset: str, op: VectorOp) -> None:
     params = make_params(preset)
     rng = random.Random(int(op))
     check(params, [random_instruction(rng, params, op) for _ in range(4)], seed=int(op))
+
+
+def test_expectation_is_not_trivial() -> None:
+    """Most results of the random instructions lie inside the limits: saturation would hide errors."""
+    params = make_params("small")
+    rng = random.Random(5)
+    instructions = [random_instruction(rng, params, VectorOp.DEPTHWISE) for _ in range(8)]
+    memory = random_memory(rng, params, instructions)
+    inside = total = 0
+    for f in instructions:
+        low, high = (f["low_b"], f["high_b"]) if f["stage_b"] else (f["low_a"], f["high_a"])
+        codes = np.frombuffer(b"".join(word for _, word in expected_writes(f, memory)), np.int8)
+        inside += int(np.sum((codes > low) & (codes < high)))
+        total += codes.size
+    assert inside > total // 3
+
+
+@pytest.mark.parametrize(
+    ("preset", "vector"),
+    [
+        ("tiny", {}),
+        ("tiny", {"depthwise_taps": 0, "table_lanes": 4}),
+        ("tiny", {"depthwise_taps": 1, "table_lanes": 1}),
+        ("small", {"depthwise_taps": 9, "tap_depth": 4}),
+        ("small", {"depthwise_taps": 2, "tap_depth": 4, "table_lanes": 8}),
+        ("tall", {"depthwise_taps": 5, "table_lanes": 16}),
+        ("wide", {}),
+    ],
+)
+@pytest.mark.parametrize("patterns", [{}, {"refuse_read": 0.4, "refuse_write": 0.4}, {"refuse_write": 0.9, "gap": 0.8}])
+def test_mixed_instructions(preset: str, vector: dict[str, int], patterns: dict[str, float]) -> None:
+    """All operations one after the other, with and without refusals."""
+    params = make_params(preset, **vector)
+    seed = int.from_bytes(repr((preset, sorted(vector.items()), sorted(patterns))).encode()[-7:], "little")
+    rng = random.Random(seed)
+    check(params, [random_instruction(rng, params) for _ in range(14)], seed, **patterns)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["base", "large"])
+def test_large_presets(preset: str) -> None:
+    params = make_params(preset)
+    rng = random.Random(1)
+    check(params, [random_instruction(rng, params) for _ in range(12)], 1, refuse_read=0.2, refuse_write=0.2)

@@ -296,7 +296,7 @@ class StepWalker(Component):
             step.shift.eq(first & held.column_mode),
             *(step[name].eq(held[name]) for name in ("weighted", "multiply", "maximum", "table")),
             step.row.eq(Cat(row, set_index)),
-            step.column.eq(column),
+            step.column.eq(Mux(held.column_mode, slots(self._params) - 1, column)),
             step.emit.eq(now["emit"]),
             step.begin.eq(begin),
             step.parameters.eq(now["hold"]),
