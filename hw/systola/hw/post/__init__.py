@@ -2,7 +2,8 @@
 
 Stage A requantizes an int32 sum with a record per lane; stage B rescales a code with a slope for each sign, adds a
 second operand and rounds again. Both compute exactly ``systola.hw.numerics.requantize`` and ``elementwise``, take a
-word each cycle, have a fixed latency and never stall.
+word each cycle, have a fixed latency and never stall. Only their valid and swap bits are reset: data that no valid bit
+accompanies is never used.
 """
 
 from systola.hw.post.pipeline import POST_LATENCY_CYCLES, PostPipeline, connect_post_config, post_config_layout

@@ -75,7 +75,7 @@ class PostPipeline(Component):
         m.submodules.stage_a = a = self._stage_a
         m.submodules.stage_b = b = self._stage_b
         connect(m, flipped(self.load), a.load)
-        held: Any = Signal(stage_b_layout)  # from stage A's swap to stage B's
+        held: Any = Signal(stage_b_layout, reset_less=True)  # from stage A's swap to stage B's
         with m.If(self.swap):
             m.d.sync += [held[name].eq(self.config[name]) for name, _ in stage_b_layout]
         with m.If(b.swap):

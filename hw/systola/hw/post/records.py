@@ -55,7 +55,8 @@ class RecordSet(Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """The registers, and a write for each word."""
         m = Module()
-        stored: list[Any] = [Signal(_layout(self._multiplier_bits), name=f"record_{lane}") for lane in range(self._lanes)]
+        layout = _layout(self._multiplier_bits)
+        stored: list[Any] = [Signal(layout, name=f"record_{lane}", reset_less=True) for lane in range(self._lanes)]
         m.d.comb += self.records.eq(Cat(*(record.as_value() for record in stored)))
         for index in range(record_words(self._lanes, self._word_bytes)):
             with m.If(self.load.valid & (self.load.index == index)):

@@ -72,10 +72,10 @@ class StageA(Component):
         swap = delays(m, self.swap, STAGE_A_LATENCY_CYCLES)
         meta = self.i_meta
         for cycle in range(STAGE_A_LATENCY_CYCLES):
-            before, meta = meta, Signal.like(self.i_meta, name=f"meta_{cycle + 1}")
+            before, meta = meta, Signal.like(self.i_meta, name=f"meta_{cycle + 1}", reset_less=True)
             with m.If(valid[cycle]):
                 m.d.sync += meta.eq(before)
-        held: Any = Signal(stage_a_layout)
+        held: Any = Signal(stage_a_layout, reset_less=True)
         with m.If(swap[0]):
             m.d.sync += held.eq(self.config)
         zero, low, high = self._limits(m, swap, held)
@@ -96,7 +96,7 @@ class StageA(Component):
     @staticmethod
     def _limits(m: Module, swap: list[Signal], held: Any) -> tuple[Signal, Signal, Signal]:
         """Zero point and limits, each copied a cycle before its step needs it."""
-        zero, low, high = (Signal(signed(8), name=name) for name in ("zero", "low", "high"))
+        zero, low, high = (Signal(signed(8), name=name, reset_less=True) for name in ("zero", "low", "high"))
         with m.If(swap[5]):
             m.d.sync += zero.eq(Mux(held.stage_a, held.zero_a, 0))
         with m.If(swap[6]):
@@ -106,12 +106,12 @@ class StageA(Component):
     def _product(self, m: Module, valid: list[Signal], swap: list[Signal], held: Any, lane: int, record: Any) -> Signal:
         """``(sum + bias) · multiplier`` in three steps; codes that pass are multiplied by one."""
         bits = self._multiplier_bits
-        bias = Signal(signed(32), name=f"bias_{lane}")
-        multiplier = Signal(bits, name=f"multiplier_{lane}")
-        biased = Signal(signed(32), name=f"biased_{lane}")
-        part_low = Signal(_LOW_BITS + bits, name=f"part_low_{lane}")
-        part_high = Signal(signed(32 - _LOW_BITS + bits), name=f"part_high_{lane}")
-        product = Signal(signed(32 + bits), name=f"product_{lane}")
+        bias = Signal(signed(32), name=f"bias_{lane}", reset_less=True)
+        multiplier = Signal(bits, name=f"multiplier_{lane}", reset_less=True)
+        biased = Signal(signed(32), name=f"biased_{lane}", reset_less=True)
+        part_low = Signal(_LOW_BITS + bits, name=f"part_low_{lane}", reset_less=True)
+        part_high = Signal(signed(32 - _LOW_BITS + bits), name=f"part_high_{lane}", reset_less=True)
+        product = Signal(signed(32 + bits), name=f"product_{lane}", reset_less=True)
         with m.If(swap[0]):
             m.d.sync += bias.eq(Mux(self.config.stage_a, record.bias, 0))
         with m.If(swap[1]):
@@ -126,7 +126,8 @@ class StageA(Component):
 
     @staticmethod
     def _shift(m: Module, swap: list[Signal], held: Any, lane: int, record: Any) -> tuple[Signal, Signal]:
-        coarse, fine = Signal(2, name=f"shift_coarse_{lane}"), Signal(4, name=f"shift_fine_{lane}")
+        coarse = Signal(2, name=f"shift_coarse_{lane}", reset_less=True)
+        fine = Signal(4, name=f"shift_fine_{lane}", reset_less=True)
         with m.If(swap[3]):
             m.d.sync += coarse.eq(Mux(held.stage_a, record.shift[4:], 0))
         with m.If(swap[4]):

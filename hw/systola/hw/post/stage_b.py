@@ -71,7 +71,7 @@ class StageB(Component):
         swap = delays(m, self.swap, STAGE_B_LATENCY_CYCLES - 1)
         meta = self.i_meta
         for cycle in range(STAGE_B_LATENCY_CYCLES):
-            before, meta = meta, Signal.like(self.i_meta, name=f"meta_{cycle + 1}")
+            before, meta = meta, Signal.like(self.i_meta, name=f"meta_{cycle + 1}", reset_less=True)
             with m.If(valid[cycle]):
                 m.d.sync += meta.eq(before)
         used = self._used(m, swap)
@@ -90,11 +90,11 @@ class StageB(Component):
     def _used(self, m: Module, swap: list[Signal]) -> dict[str, Any]:
         """Each parameter, copied a cycle before the step that needs it; those of a stage that does nothing where it is off."""
         bits = self._factor_bits
-        held: Any = Signal(stage_b_layout)
+        held: Any = Signal(stage_b_layout, reset_less=True)
         used: dict[str, Any] = {}
 
         def copy(name: str, cycle: int, value: Value, shape: Any) -> Signal:
-            register = Signal(shape, name=f"used_{name}")
+            register = Signal(shape, name=f"used_{name}", reset_less=True)
             with m.If(swap[cycle]):
                 m.d.sync += register.eq(value)
             return register
@@ -119,11 +119,11 @@ class StageB(Component):
         """``d · factor of its sign + e · factor`` in three steps."""
         bits = self._factor_bits
         distance = Signal(signed(9), name=f"distance_{lane}")
-        d, e = Signal(signed(9), name=f"d_{lane}"), Signal(signed(9), name=f"e_{lane}")
-        slope = Signal(signed(bits), name=f"slope_{lane}")
-        product_d = Signal(signed(9 + bits), name=f"product_d_{lane}")
-        product_e = Signal(signed(9 + bits), name=f"product_e_{lane}")
-        total = Signal(signed(10 + bits), name=f"total_{lane}")
+        d, e = Signal(signed(9), name=f"d_{lane}", reset_less=True), Signal(signed(9), name=f"e_{lane}", reset_less=True)
+        slope = Signal(signed(bits), name=f"slope_{lane}", reset_less=True)
+        product_d = Signal(signed(9 + bits), name=f"product_d_{lane}", reset_less=True)
+        product_e = Signal(signed(9 + bits), name=f"product_e_{lane}", reset_less=True)
+        total = Signal(signed(10 + bits), name=f"total_{lane}", reset_less=True)
         m.d.comb += distance.eq(self.i_codes.word_select(lane, 8).as_signed() - used["zero_a"])
         with m.If(valid[0]):
             m.d.sync += [

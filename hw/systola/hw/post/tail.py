@@ -55,7 +55,7 @@ def _saturated(value: Signal, width_bits: int) -> Value:
 def _shifted(m: Module, enable: Value, value: Signal, amount: Value, width_bits: int, name: str) -> Signal:
     """Register of ``value >> amount`` saturated to ``width_bits``, written where ``enable``."""
     wide = Signal(value.shape(), name=f"{name}_wide")
-    result = Signal(signed(width_bits), name=name)
+    result = Signal(signed(width_bits), name=name, reset_less=True)
     m.d.comb += wide.eq(value >> amount)
     with m.If(enable):
         m.d.sync += result.eq(_saturated(wide, width_bits))
@@ -83,8 +83,8 @@ def build_tail(
         m.d.comb += doubled.eq(Cat(C(0, 1), product))
         near = _shifted(m, enables[0], doubled, Cat(C(0, _FINE_BITS), coarse), _COARSE_BITS, f"coarse_{lane}")
         quotient = _shifted(m, enables[1], near, fine, _QUOTIENT_BITS, f"quotient_{lane}")
-        moved = Signal(signed(_QUOTIENT_BITS), name=f"moved_{lane}")
-        code = Signal(signed(CODE_BITS), name=f"code_{lane}")
+        moved = Signal(signed(_QUOTIENT_BITS), name=f"moved_{lane}", reset_less=True)
+        code = Signal(signed(CODE_BITS), name=f"code_{lane}", reset_less=True)
         with m.If(enables[2]):
             m.d.sync += moved.eq((quotient + Cat(C(1, 1), zero).as_signed()) >> 1)
         with m.If(enables[3]):
