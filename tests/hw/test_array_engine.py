@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import deque
 from dataclasses import dataclass, field
@@ -22,11 +23,10 @@ from systola.hw.registers import CycleClass
 Fields = dict[str, int]
 
 
-def _params(preset: str, segment_columns: int | None = None) -> Params:
+def _params(preset: str, **array: int) -> Params:
+    """The parameters of a preset with changes to its array."""
     config = load_config(preset)
-    if segment_columns is not None:
-        config = config.model_copy(update={"array": config.array.model_copy(update={"segment_columns": segment_columns})})
-    return Params(config)
+    return Params(config.model_copy(update={"array": config.array.model_copy(update=array)}))
 
 
 def _passes(fields: Fields) -> int:
@@ -44,10 +44,9 @@ def _words(fields: Fields) -> range:
 def _expect(params: Params, memory: NDArray[np.int8], sums: NDArray[np.int64], f: Fields) -> int:
     """Runs an instruction on the accumulators ``sums``, as machine.md says; returns how many positions are padding."""
     size = params.scratchpad_words
-    tile = paddings = 0
-    for n, ky, kx, kb in np.ndindex(f["count_n"], f["count_ky"], f["count_kx"], f["count_kb"]):
+    paddings = 0
+    for tile, (n, ky, kx, kb) in enumerate(np.ndindex(f["count_n"], f["count_ky"], f["count_kx"], f["count_kb"])):
         first = f["weight_address"] + tile * params.weight_tile_words
-        tile += 1
         words = memory[np.arange(first, first + params.weight_tile_words) % size]
         weights = words.reshape(params.rows, params.columns).astype(np.int64)
         for y, x in np.ndindex(f["count_y"], f["count_x"]):
@@ -233,18 +232,25 @@ def _memory(params: Params) -> NDArray[np.int8]:
 
 
 GEOMETRIES = [
-    ("tiny", None), ("tiny", 1), ("small", None), ("small", 4), ("tall", None), ("tall", 2), ("wide", None), ("wide", 4),
-    pytest.param("base", 8, marks=pytest.mark.slow),
-]  # fmt: skip
+    pytest.param(_params(preset, **array), id=" ".join([preset, *(f"{k}={v}" for k, v in array.items())]), marks=marks)
+    for preset, array, marks in (
+        ("tiny", {}, ()),
+        ("tiny", {"segment_columns": 1}, ()),
+        ("tiny", {"rows": 16}, ()),
+        ("tiny", {"rows": 16, "segment_columns": 2}, ()),
+        ("tiny", {"columns": 16, "segment_columns": 8}, ()),
+        ("small", {"segment_columns": 4}, ()),
+        ("tall", {}, ()),
+        ("wide", {}, ()),
+        ("base", {"segment_columns": 8}, pytest.mark.slow),
+    )
+]
 
 
-@pytest.mark.parametrize(("preset", "segment_columns"), GEOMETRIES)
+@pytest.mark.parametrize("params", GEOMETRIES)
 @pytest.mark.parametrize(("granted", "offered", "drains"), [(1.0, 1.0, 0.0), (0.7, 0.1, 0.8)])
-def test_computes_the_loop_nest(
-    preset: str, segment_columns: int | None, granted: float, offered: float, drains: float
-) -> None:
-    params = _params(preset, segment_columns)
-    program = _draw_program(params, random.Random(11), 12)
+def test_computes_the_loop_nest(params: Params, granted: float, offered: float, drains: float) -> None:
+    program = _draw_program(params, random.Random(11), 9)
     result = Bench(params, _memory(params), program, granted, offered, drains).run()
     reads = sum(_passes(f) * _pixels(f) - (1 - f["accumulate"]) * f["count_n"] * _pixels(f) for f in program)
     assert result.events["acc_reads"] >= reads  # and the drain's
@@ -256,11 +262,11 @@ def _plain(params: Params, **changes: int) -> Fields:
     return _draw(params, random.Random(3), 1) | counts | {"acc_address": 0} | changes
 
 
-@pytest.mark.parametrize(("preset", "segment_columns"), GEOMETRIES)
-def test_long_passes_have_no_bubble(preset: str, segment_columns: int | None) -> None:
-    params = _params(preset, segment_columns)
+@pytest.mark.parametrize("params", GEOMETRIES)
+def test_long_passes_have_no_bubble(params: Params) -> None:
     tile = params.weight_tile_words
-    program = [_plain(params, count_x=tile, count_kb=2, count_n=2), _plain(params, count_x=tile), _plain(params, count_x=tile + 1)]
+    shapes = [{"count_x": tile, "count_kb": 2, "count_n": 2}, {"count_x": tile}, {"count_x": tile + 1}]
+    program = [_plain(params, **shape) for shape in shapes]
     result = Bench(params, _memory(params), program).run()
     busy = result.cycles_of(CycleClass.BUSY)
     first = result.taken[0] + latency.FIRST_WEIGHT_CYCLES + tile - 1 + latency.TILE_READY_CYCLES
@@ -269,9 +275,8 @@ def test_long_passes_have_no_bubble(preset: str, segment_columns: int | None) ->
     assert result.retired == [cycle + latency.retire_cycles(params) for cycle in last_pixels]
 
 
-@pytest.mark.parametrize(("preset", "segment_columns"), GEOMETRIES)
-def test_short_passes_take_a_tile_each(preset: str, segment_columns: int | None) -> None:
-    params = _params(preset, segment_columns)
+@pytest.mark.parametrize("params", GEOMETRIES)
+def test_short_passes_take_a_tile_each(params: Params) -> None:
     tile = params.weight_tile_words
     program = [_plain(params, count_kx=5), _plain(params), _plain(params), _plain(params, count_kb=3, count_x=2)]
     result = Bench(params, _memory(params), program).run()
@@ -284,7 +289,7 @@ def test_short_passes_take_a_tile_each(preset: str, segment_columns: int | None)
 def test_classes_of_a_lone_instruction(preset: str) -> None:
     params = _params(preset)
     result = Bench(params, _memory(params), [_plain(params, count_x=3)]).run()
-    seen = [cycle_class for index, cycle_class in enumerate(result.classes) if index == 0 or cycle_class != result.classes[index - 1]]
+    seen = [cycle_class for cycle_class, _ in itertools.groupby(result.classes)]
     order = [CycleClass.IDLE, CycleClass.SETUP, CycleClass.WEIGHTS, CycleClass.BUSY, CycleClass.FLUSH, CycleClass.IDLE]
     assert seen == order
     assert result.cycles_of(CycleClass.SETUP) == [result.taken[0] + cycle for cycle in range(1, latency.TOKEN_CYCLES)]

@@ -29,8 +29,9 @@ class Accumulators(Component):
     """Adds each pixel's sums to its word, or replaces it.
 
     A pixel asked for in cycle n has its word read in cycle n (unless it overwrites), its sums taken from ``sums`` in
-    cycle n + 2, and the result written in cycle n + 3: it can be read in cycle n + 4. A word must not be asked for twice
-    within 4 cycles; the passes, at least ``weight_tile_words`` cycles apart, see to that.
+    cycle n + 2, and the result written in cycle n + 3: it can be read in cycle n + 4. A word that is added to must have been
+    asked for 4 cycles before or earlier. Within an instruction the passes, at least ``weight_tile_words`` ≥ 4 cycles apart, see
+    to that; an accumulating instruction must not begin with one of the last three pixels of a different shape.
 
     Members
     -------

@@ -29,8 +29,11 @@ class ArrayEngine(Component):
     control : Out(EngineSignature)
     act, weights : Out(ScratchpadReadSignature)
     acc_read : In(AccumulatorReadSignature), the drain's
-    events : Out, in this cycle: ``pixels`` a pixel is issued; ``padding`` it is padding; ``acc_reads`` accumulator words read, by array and
-        drain; ``acc_writes`` accumulator words written
+    events : Out, in this cycle: ``pixels`` a pixel is issued; ``padding`` it is padding; ``acc_reads`` accumulator words
+        read, by array and drain; ``acc_writes`` accumulator words written
+
+    ``weights.valid`` depends on ``act.ready`` in the same cycle, and ``control.instruction.ready`` on ``weights.ready``;
+    ``act.valid`` depends on registers alone, so a scratchpad that serves ``act`` before ``weights`` closes no loop.
     """
 
     control: Any

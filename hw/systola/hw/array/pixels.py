@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, stream
@@ -57,7 +57,7 @@ class PixelStream(Component):
     def __init__(self, params: Params) -> None:
         self.params = params
         super().__init__({
-            "instruction": In(stream.Signature(instruction_layout(Opcode.ARRAY))),
+            "instruction": In(stream.Signature(cast("Any", instruction_layout(Opcode.ARRAY)))),
             "pixel": Out(pixel_layout(params)),
             "address": Out(params.scratchpad_address_bits),
             "valid": Out(1),
@@ -69,9 +69,9 @@ class PixelStream(Component):
         """Held instruction, nest, and the register of the pixel at hand."""
         m = Module()
         m.submodules.nest = nest = self._nest()
-        held = Signal(instruction_layout(Opcode.ARRAY), reset_less=True)
+        held: Any = Signal(instruction_layout(Opcode.ARRAY), reset_less=True)
         holding = Signal()
-        walked = Signal(self._walked_layout(), reset_less=True)  # fields of the instruction that the nest walks
+        walked: Any = Signal(self._walked_layout(), reset_less=True)  # fields of the instruction that the nest walks
         m.d.comb += [
             self.instruction.ready.eq(~holding),
             nest.advance.eq(nest.active & (~self.valid | self.issue)),

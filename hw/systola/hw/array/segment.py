@@ -18,13 +18,13 @@ class ArraySegment(Component):
     cycle r + 1; ``sums`` is valid in cycle ``rows + 1``.
 
     Next weights come from ``weights``, a slice of a scratchpad word: ``rows / weight_tile_words`` rows, lower row first. Word k
-    carries its rows together, though the rows below the first of them swap later; row r therefore takes its weights
-    ``r − k`` cycles after they arrive, which keeps it exactly as far behind the swap of the tile before as row 0 is.
+    of a tile can come as early as k cycles after row 0 swapped the tile before it, when row k swaps, but a row r in it may swap
+    only later. Row r therefore takes its weights ``r − k`` cycles after they arrive: never before its own swap.
 
     Members
     -------
     activations : In(8 · rows), row 0 lowest, already skewed
-    live : In(rows + 1), bit r: row r's activation is a pixel's; bit r + 1 in the next cycle: row r's products are
+    live : In(rows + 1), bit r: row r's activation, and the products of row r − 1, are a pixel's
     swap : In(rows), bit r: row r's next weights become active at the end of this cycle
     weights : In(8 · columns · rows per word)
     select : In(weight_tile_words), bit k: ``weights`` is word k of a tile

@@ -26,7 +26,8 @@ class SystolicArray(Component):
     select : In(weight_tile_words), bit k: it is word k
     sums : Out(columns · partial_sum_bits), column 0 lowest
 
-    Word k of the next tile may come k cycles after the entry of the swap before or later, and must come before the entry of its own swap.
+    Word k of a tile may come k cycles after the entry of the swap before it, or later, and must come at most k − 1 cycles after
+    the entry of its own swap.
     """
 
     enter: Signal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream
@@ -19,8 +19,8 @@ __all__ = ["WeightLoader"]
 class WeightLoader(Component):
     """Requests the words of each tile of an instruction in turn, then of the next instruction.
 
-    A tile's first word is requested in the cycle in which the tile before it is swapped in, or later; ``tile_ready`` is 1 from the
-    cycle after its last word was accepted until (and in) the cycle in which it is swapped in itself.
+    A tile's first word is requested in the cycle in which the tile before it is swapped in, or later; ``tile_ready`` is 1
+    from the cycle after its last word was accepted until (and in) the cycle in which it is swapped in itself.
 
     Members
     -------
@@ -40,7 +40,7 @@ class WeightLoader(Component):
     def __init__(self, params: Params) -> None:
         self.words = params.weight_tile_words
         super().__init__({
-            "instruction": In(stream.Signature(instruction_layout(Opcode.ARRAY))),
+            "instruction": In(stream.Signature(cast("Any", instruction_layout(Opcode.ARRAY)))),
             "weights": Out(ScratchpadReadSignature(params)),
             "swap": In(1),
             "tile_ready": Out(1),
