@@ -54,11 +54,11 @@ class Agreement:
 class RunRecord:
     """A run of one network on one accelerator.
 
-    ``cycles``: of each sample, start to interrupt, all programs. ``classes``, ``events``: counters of the first sample. ``trace``:
-    the first sample's trace (``TRACE_DTYPE``: cycle, value, run, engine, kind), ``run`` counting its programs from 0; None for
-    backends without time. ``sqnr_db``: per tensor, signal to quantization noise against the float network. ``labels_top1``: share
-    of right labels. ``host_seconds``: wall time by stage ("compile", "build", "simulate", "golden", …); ``simulated_cycles`` took
-    ``host_seconds["simulate"]``. ``versions``: of Systola, Python, packages and tools.
+    ``cycles``: of each sample, start to interrupt, all programs. ``classes``, ``events``: counters of the first sample.
+    ``trace``: the first sample's trace (``TRACE_DTYPE``: cycle, value, run, engine, kind), ``run`` counting its programs from
+    0; None for backends without time. ``sqnr_db``: per tensor, signal to quantization noise against the float network.
+    ``labels_top1``: share of right labels. ``host_seconds``: wall time by stage ("compile", "build", "simulate", "golden", …);
+    ``simulated_cycles`` took ``host_seconds["simulate"]``. ``versions``: of Systola, Python, packages and tools.
     """
 
     network: str

@@ -1,0 +1,142 @@
+"""Samples: what is run, what is calibrated on, what is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from systola.hw.errors import DataModelError, Place
+from systola.mapper.graph import Graph
+from systola.mapper.quantgraph import QuantGraph, QuantTensor
+from systola.mapper.quantize.split import split_calibration
+
+__all__ = ["Samples", "codes_of", "load_samples", "random_samples", "stacked"]
+
+MAX_CALIBRATION = 100
+RANDOM_CALIBRATION = 4
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Stacked along axis 0, as in the files: ``inputs`` of the network's (only) input, one row per sample.
+
+    ``calibration``: real inputs to calibrate a float network on. ``compared``: positions of the samples that calibration did
+    not use; only these are compared with ``reference`` and ``labels``.
+    """
+
+    inputs: NDArray[Any]
+    reference: NDArray[Any] | None = None
+    labels: NDArray[Any] | None = None
+    calibration: NDArray[Any] | None = None
+    compared: NDArray[np.int64] | None = None
+
+
+def load_samples(graph: Graph, folder: Path, given: Path | None, calibration: Path | None, count: int | None) -> Samples:
+    """The samples of a model: ``given``, else ``samples/input.npy`` beside it.
+
+    Reference outputs and labels belong to the latter. A float network is calibrated on ``calibration``, else on
+    ``samples/calibration.npy``, else on part of ``samples/input.npy``; then only the others are compared. Raises DataModelError
+    if there is nothing to run or a shape does not fit.
+    """
+    home = folder / "samples"
+    own = _load(home / "input.npy", graph) if (home / "input.npy").is_file() else None
+    inputs = _load(given, graph) if given is not None else own
+    if inputs is None:
+        raise DataModelError(
+            "there are no samples to run: give some with --input X.npy (one row per sample), or put them at samples/input.npy "
+            "in the model's folder",
+            Place(str(folder)),
+        )
+    reference = labels = None
+    if given is None:
+        reference, labels = _beside(home / "ref_output.npy", inputs), _beside(home / "label.npy", inputs)
+    compared = np.arange(len(inputs))
+    calibrated: NDArray[Any] | None = None
+    if not graph.quantized:
+        calibrated, compared = _calibration(graph, home, own, given, calibration, compared)
+    taken = len(inputs) if count is None else min(count, len(inputs))
+    return Samples(inputs[:taken], _cut(reference, taken), _cut(labels, taken), calibrated, compared[compared < taken])
+
+
+def _calibration(
+    graph: Graph, home: Path, own: NDArray[Any] | None, given: Path | None, named: Path | None, every: NDArray[np.int64]
+) -> tuple[NDArray[Any] | None, NDArray[np.int64]]:
+    """Calibration samples, and the positions of those run that they leave for comparison."""
+    if named is not None:
+        return _load(named, graph), every
+    if (home / "calibration.npy").is_file():
+        return _load(home / "calibration.npy", graph), every
+    if own is None:
+        return None, every
+    if given is not None:
+        return own[:MAX_CALIBRATION], every
+    split = split_calibration({graph.inputs[0]: own})
+    return split.calibration[graph.inputs[0]], split.evaluation_indices
+
+
+def random_samples(graph: Graph, seed: int, count: int) -> Samples:
+    """Samples for a network with random weights: normally distributed, mean 0, deviation 1; codes for a quantized network."""
+    rng = np.random.default_rng(seed)
+    shape = graph.tensors[graph.inputs[0]].shape
+    rows = (max(count, 1) * shape[0], *shape[1:])
+    if graph.quantized:
+        return Samples(rng.integers(-128, 128, rows).astype(np.int8))
+    calibration = rng.standard_normal((RANDOM_CALIBRATION * shape[0], *shape[1:])).astype(np.float32)
+    return Samples(rng.standard_normal(rows).astype(np.float32), calibration=calibration)
+
+
+def codes_of(samples: NDArray[Any], tensor: QuantTensor) -> NDArray[np.int8]:
+    """int8 codes of samples: integers are codes already (unsigned ones are re-centred), floats are quantized."""
+    if samples.dtype.kind == "u":
+        return (samples.astype(np.int16) - 128).astype(np.int8)
+    if samples.dtype.kind in "ib":
+        return samples.astype(np.int8)
+    codes = np.rint(samples.astype(np.float64) / tensor.scale) + tensor.zero_point
+    return np.clip(codes, -128, 127).astype(np.int8)
+
+
+def stacked(graph: QuantGraph, samples: Samples) -> Mapping[str, NDArray[np.int8]]:
+    """Input codes on a sample axis of their own: [samples, *shape]."""
+    tensor = graph.tensors[graph.inputs[0]]
+    codes = codes_of(samples.inputs, tensor)
+    return {tensor.name: codes.reshape(-1, *tensor.shape)}
+
+
+def _load(path: Path, graph: Graph) -> NDArray[Any]:
+    place = Place(str(path))
+    if len(graph.inputs) != 1:
+        raise DataModelError(f"samples are given for one input; the network has {len(graph.inputs)}", place)
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise DataModelError(f"this is not a NumPy array file: {error}", place) from error
+    shape = graph.tensors[graph.inputs[0]].shape
+    if array.ndim != len(shape) or array.shape[1:] != shape[1:] or array.shape[0] % shape[0] or not array.size:
+        raise DataModelError(
+            f"the array's shape is {list(array.shape)}; the network's input '{graph.inputs[0]}' takes {['samples', *shape[1:]]}",
+            place,
+        )
+    if array.dtype.kind not in "fiu" or (array.dtype.kind in "iu" and array.dtype.itemsize > 1):
+        raise DataModelError(f"the array holds {array.dtype}; float, int8 or uint8 is expected", place)
+    return array
+
+
+def _beside(path: Path, inputs: NDArray[Any]) -> NDArray[Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataModelError(f"this is not a NumPy array file: {error}", Place(str(path))) from error
+    if array.shape[:1] != inputs.shape[:1]:
+        raise DataModelError(f"it has {array.shape[0]} rows for {inputs.shape[0]} samples", Place(str(path)))
+    return array
+
+
+def _cut(array: NDArray[Any] | None, rows: int) -> NDArray[Any] | None:
+    return None if array is None else array[:rows]
