@@ -18,7 +18,9 @@ from cocotb.utils import get_sim_time
 
 RESET_CYCLES = 4
 STEPS_PER_CYCLE = 2
-TIMEOUT = "timeout"
+SETTLE_CYCLES = 4
+"""Cycles that pass after an interrupt, so that the run's last trace record is written."""
+
 BUS_PATIENCE_CYCLES = 1000
 """Cycles that an AXI4-Lite access may take before it is called hung."""
 
@@ -129,6 +131,7 @@ class Server:
     async def _reset(self) -> None:
         self._bus.idle()
         self._dut.reload.value = 0
+        self._dut.asleep.value = 0
         await self._pulse(self._dut.rst, RESET_CYCLES)
 
     async def _reload(self) -> None:
@@ -150,9 +153,13 @@ class Server:
         return [await self._bus.read(address) for address in addresses]
 
     async def _wait(self, limit_cycles: int, report_cycles: int) -> tuple[bool, int]:
-        """Runs until the interrupt, at most ``limit_cycles``, telling every ``report_cycles``. Returns (interrupt seen, cycles)."""
-        irq = self._dut.irq
+        """Runs until the interrupt, at most ``limit_cycles``, telling every ``report_cycles``.
+
+        Returns whether the interrupt was seen, and the cycles that passed until then.
+        """
+        irq, asleep = self._dut.irq, self._dut.asleep
         start = get_sim_time("step")
+        asleep.value = 1
         passed = 0
         while not int(irq.value) and passed < limit_cycles:
             slice_cycles = min(report_cycles, limit_cycles - passed)
@@ -160,7 +167,11 @@ class Server:
             passed = int(get_sim_time("step") - start) // STEPS_PER_CYCLE
             if not int(irq.value):
                 self._connection.send(("running", passed))
-        return bool(int(irq.value)), passed
+        asleep.value = 0
+        seen = bool(int(irq.value))
+        for _ in range(SETTLE_CYCLES if seen and passed else 0):
+            await FallingEdge(self._dut.clk)
+        return seen, passed
 
 
 @cocotb.test()

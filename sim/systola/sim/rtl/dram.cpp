@@ -144,6 +144,7 @@ RecordFile<TraceRecord>& trace() {
 }
 
 bool waveform_on = false;
+bool asleep = false;
 
 }  // namespace
 
@@ -201,6 +202,9 @@ void systola_protocol_error(const char* rule) { fail("AXI4 protocol violation", 
 
 void systola_waveform(svBit on) { waveform_on = on; }
 
-// Asked by the simulation's main in waveform builds, each time step.
+void systola_sleep_until_irq(svBit on) { asleep = on; }
+
+// Asked by the simulation's main program (sleep.h) in each time step.
 int systola_waveform_on() { return waveform_on; }
+int systola_asleep() { return asleep; }
 }

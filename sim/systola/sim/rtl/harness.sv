@@ -13,6 +13,7 @@ module systola_harness #(
       input int run, input longint cycle, input int classes, input int taken, input int retired);
   import "DPI-C" function void systola_trace_end(input int run, input longint cycle);
   import "DPI-C" function void systola_waveform(input bit on);
+  import "DPI-C" function void systola_sleep_until_irq(input bit on);
 
   // verilator lint_off STMTDLY
   logic clk;
@@ -21,7 +22,7 @@ module systola_harness #(
   // verilator lint_on STMTDLY
 
   // Driven by cocotb.
-  logic rst, reload;
+  logic rst, reload, asleep;
   logic axil_awvalid, axil_wvalid, axil_bready, axil_arvalid, axil_rready;
   logic [11:0] axil_awaddr, axil_araddr;
   logic [31:0] axil_wdata;
@@ -73,6 +74,9 @@ module systola_harness #(
   longint wave_run, wave_from, wave_to;
   logic was_running;
   logic [19:0] last_class;
+
+  // cocotb raises `asleep` while it waits for the interrupt and nothing else; the main program then leaves it alone.
+  always @(asleep or irq) systola_sleep_until_irq(asleep && !irq);
 
   always @(posedge clk) begin
     if (rst || reload) begin

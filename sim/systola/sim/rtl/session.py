@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+
 from systola.hw.errors import DeviceError
 from systola.hw.params import Params
 from systola.sim.rtl.build import Progress, build, build_verilog
@@ -69,10 +71,15 @@ class RtlSession:
         waveform = settings.waveform is not None or waveform_file is not None
         bus = params.config.bus
         if verilog is None:
-            executable = build(params, waveform=waveform, progress=progress)
+            executable = build(params, waveform=waveform, progress=progress, tools=self._tools)
         else:
             executable = build_verilog(
-                verilog, data_bytes=bus.data_bytes, address_bits=bus.address_bits, waveform=waveform, progress=progress
+                verilog,
+                data_bytes=bus.data_bytes,
+                address_bits=bus.address_bits,
+                waveform=waveform,
+                progress=progress,
+                tools=self._tools,
             )
         self._folder = Path(tempfile.mkdtemp(prefix="systola-rtl-"))
         self._clean = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
@@ -219,10 +226,8 @@ class _Process:
         """Ends the process: by hanging up if it listens, else at once."""
         if self._in_step and not self._connection.closed:
             self._connection.close()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(GOODBYE_SECONDS)
-            except subprocess.TimeoutExpired:
-                pass
         self._stop()
 
     def _death(self) -> DeviceError:

@@ -147,7 +147,7 @@ class DramSettings:
                 _check(f"{name}.burst", error.burst, 1, (1 << 31) - 1)
                 _check(f"{name}.beat", 0 if error.beat is None else error.beat, 0, 255)
         if self.write_error is not None and self.write_error.beat is not None:
-            raise ConfigError("DRAM setting write_error.beat is set, but AXI answers a write burst once, not per beat: leave it out")
+            raise ConfigError("DRAM setting write_error.beat is set, but AXI answers a write burst as a whole: leave it out")
 
 
 @dataclass(frozen=True)
