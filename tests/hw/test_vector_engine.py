@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+
 from systola.hw.config import Config, load_config
 from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES
 from systola.hw.isa import INSTRUCTIONS, RECORD, RECORD_BYTES, Opcode, VectorOp

@@ -7,25 +7,37 @@ from typing import Any
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import Component, In, Out, connect, flipped
-from systola.hw.interfaces import EngineSignature, ScratchpadReadSignature, ScratchpadWriteSignature
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from systola.hw.block import Block
+from systola.hw.interfaces import (
+    SCRATCHPAD_READ_LATENCY_CYCLES,
+    EngineSignature,
+    ScratchpadReadSignature,
+    ScratchpadWriteSignature,
+)
 from systola.hw.isa import Opcode
 from systola.hw.params import Params
-from systola.hw.post import PostPipeline
+from systola.hw.post import POST_LATENCY_CYCLES, PostPipeline
 from systola.hw.registers import CycleClass
 from systola.hw.vector.fetch import Fetch, RequestBuffer
 from systola.hw.vector.layout import ParameterKind, config_layout
-from systola.hw.vector.output import OutputQueue
+from systola.hw.vector.output import OUTPUT_LATENCY_CYCLES, OutputQueue
 from systola.hw.vector.parameters import ParameterLoader
 from systola.hw.vector.table import Table
 from systola.hw.vector.taps import TapStore
 from systola.hw.vector.walk import StepWalker
-from systola.hw.vector.window import Window
+from systola.hw.vector.window import WINDOW_LATENCY_CYCLES, Window
 
-__all__ = ["OperandQueue", "VectorEngine"]
+__all__ = ["VECTOR_LATENCY_CYCLES", "OperandQueue", "VectorEngine"]
+
+VECTOR_LATENCY_CYCLES = (
+    SCRATCHPAD_READ_LATENCY_CYCLES + WINDOW_LATENCY_CYCLES + POST_LATENCY_CYCLES + OUTPUT_LATENCY_CYCLES
+)
+"""Cycles from the issue of an output's last step to its write (a table: its look-up and TABLE_DELAY_CYCLES more)."""
 
 
-class OperandQueue(Component):
+class OperandQueue(Block):
     """Second operands between their read and stage B: never more than a few, so a push needs no permission.
 
     ``word`` is the oldest one, as long as there is one; ``pop`` removes it.
@@ -58,11 +70,17 @@ class OperandQueue(Component):
         return m
 
 
-class VectorEngine(Component):
+class VectorEngine(Block):
     """Runs VECTOR instructions.
 
     ``control``: instructions, retirement and cycle class. ``read``: operands, records, weights, tables. ``write``: results.
     ``events``: ``steps`` is 1 in a cycle in which a step is issued.
+
+    A step is issued every cycle: window positions and second operands that are read, padding, and in column mode columns that
+    no output covers (these two are not read). Records, weights and tables are read in cycles that steps leave the read port, up
+    to one set ahead, also of the next instruction; a table waits until the one before it is no longer used. A table step
+    takes ``table_cycles``. Where an instruction, or a block with records of its own, is shorter than SWAP_INTERVAL_CYCLES, the
+    next one's first step waits for that.
     """
 
     def __init__(self, params: Params) -> None:
@@ -121,10 +139,11 @@ class VectorEngine(Component):
     def _configure(m: Module, walker: StepWalker, fetch: Fetch) -> Any:
         """The walker's configuration, handed on with the step that begins an instruction.
 
-        The padding code is needed with the step's word, the rest a cycle later; between two instructions' first steps are at least
-        as many cycles as a step takes to the swap, so that the rest is still there when it is swapped in.
+        The padding code is needed with the step's word, the rest a cycle later; between two instructions' first steps are
+        more cycles than from a step's word to the swap, so that the rest is still there when it is swapped in.
         """
-        early, config = Signal(config_layout), Signal(config_layout)
+        early: Any = Signal(config_layout)
+        config: Any = Signal(config_layout)
         m.d.comb += walker.config_taken.eq(fetch.early_begin)
         with m.If(fetch.early_begin):
             m.d.sync += early.eq(walker.config)

@@ -6,20 +6,23 @@ from typing import Any, cast
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import In, Out
+
+from systola.hw.block import Block
 from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES, ScratchpadReadSignature
 from systola.hw.params import Params
 from systola.hw.post import SWAP_INTERVAL_CYCLES
 from systola.hw.vector.layout import parameter_layout, request_layout, step_layout
-from systola.hw.vector.table import table_cycles
+from systola.hw.vector.table import TABLE_DELAY_CYCLES, table_cycles
 
 __all__ = ["TABLE_FLUSH_CYCLES", "Fetch", "RequestBuffer"]
 
-TABLE_FLUSH_CYCLES = 8
-"""Cycles, beyond its look-up, that nothing follows the last step of a table: longer than from a step's word to its sum."""
+TABLE_FLUSH_CYCLES = TABLE_DELAY_CYCLES + SWAP_INTERVAL_CYCLES
+"""Cycles, beyond its look-up, that nothing follows the last step of a table: what follows takes no look-up, and must neither
+overtake it nor swap too soon after it."""
 
 
-class RequestBuffer(Component):
+class RequestBuffer(Block):
     """Two requests: the walker moves on without knowing in the same cycle whether a bank refuses.
 
     A request that enters in cycle n is seen at ``o`` in cycle n + 1 or later. ``i.ready`` is a register.
@@ -47,7 +50,7 @@ class RequestBuffer(Component):
         return m
 
 
-class Fetch(Component):
+class Fetch(Block):
     """Issues steps and parameter words, and hands each on with its word.
 
     ``requests``: steps; one is issued when its word's read is accepted (at once where there is none), its output has room

@@ -7,6 +7,7 @@ from typing import Any
 
 from amaranth.hdl import Value, signed, unsigned
 from amaranth.lib import data
+
 from systola.hw.isa import VectorOp
 from systola.hw.params import Params
 from systola.hw.post import post_config_layout
@@ -62,7 +63,9 @@ def step_layout(params: Params) -> data.StructLayout:
     begin: first step of an instruction. swap: first step that uses newly loaded records (or of an instruction).
     release: last step of a table. parameters: the step begins a new set of parameters.
     """
-    flags = ("read", "operand", "shift", "weighted", "multiply", "maximum", "table", "emit", "begin", "swap", "release", "parameters")
+    flags = (
+        "read", "operand", "shift", "weighted", "multiply", "maximum", "table", "emit", "begin", "swap", "release", "parameters",
+    )  # fmt: skip
     return data.StructLayout({
         **dict.fromkeys(flags, 1),
         "active": slots(params),
@@ -73,7 +76,8 @@ def step_layout(params: Params) -> data.StructLayout:
 
 
 def request_layout(params: Params) -> data.StructLayout:
-    """A step before its word is read: ``address`` to read, ``destination`` and ``final`` (last of its instruction) of its output."""
+    """A step before its word is read: the ``address`` to read; of its output, ``destination`` and ``final`` (the last of its
+    instruction)."""
     address_bits = params.scratchpad_address_bits
     return data.StructLayout({
         "step": step_layout(params), "address": address_bits, "destination": address_bits, "final": 1,

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib.fifo import SyncFIFOBuffered
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import In, Out
+
+from systola.hw.block import Block
 from systola.hw.interfaces import ScratchpadWriteSignature
 from systola.hw.params import Params
 
-__all__ = ["OUTPUT_PLACES", "OutputQueue"]
+__all__ = ["OUTPUT_LATENCY_CYCLES", "OUTPUT_PLACES", "OutputQueue"]
+
+OUTPUT_LATENCY_CYCLES = 2
+"""Cycles from a result to its write, where nothing is before it and the scratchpad accepts."""
 
 OUTPUT_PLACES = 32
 """Results between the issue of their last step and their write: more than the cycles of that way, so that refused writes
 alone make the engine wait."""
 
 
-class OutputQueue(Component):
+class OutputQueue(Block):
     """Places for OUTPUT_PLACES results.
 
-    ``reserve``, ``destination``, ``final``: a result is under way to that word; it is its instruction's last. Only while ``room``.
-    ``valid``, ``word``: the results, in the order of their places. ``write``: the scratchpad. ``retire``: the last result
-    of an instruction is accepted in this cycle. ``empty``: no place is reserved.
+    ``reserve``, ``destination``, ``final``: a result is under way to that word; it is its instruction's last. Only while
+    ``room``. ``valid``, ``word``: the results, in the order of their places. ``write``: the scratchpad. ``retire``: the last
+    result of an instruction is accepted in this cycle. ``empty``: no place is reserved.
     """
 
     def __init__(self, params: Params) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import In, Out
+
+from systola.hw.block import Block
 from systola.hw.interfaces import instruction_layout
 from systola.hw.isa import Opcode, VectorOp
 from systola.hw.loops import LoopLevel, LoopNest
@@ -29,7 +31,7 @@ class State(enum.Enum, shape=2):
     LOADED = 3  # a set is loaded; until a block has taken it (a table: until it is no longer used)
 
 
-class ParameterLoader(Component):
+class ParameterLoader(Block):
     """Reads one set of parameters after the other, each while the block before is worked on.
 
     ``valid``, ``instruction``: the instruction that the step walker takes next, until ``taken``. ``seen``: this loader no longer
@@ -58,7 +60,8 @@ class ParameterLoader(Component):
         """State, word counter, kernel counters, addresses."""
         m = Module()
         i = self.instruction
-        state, held, captured = Signal(State), Signal(_held_layout), Signal()
+        held: Any = Signal(_held_layout)
+        state, captured = Signal(State), Signal()
         m.submodules.kernel = kernel = LoopNest([LoopLevel("y", 8), LoopLevel("x", 8)], [])
         begin, again, word, words_done, set_done = Signal(), Signal(), Signal(), Signal(), Signal()
         last_word = Signal()
@@ -92,7 +95,7 @@ class ParameterLoader(Component):
             m.d.sync += captured.eq(1)
         self._hold(m, held, begin, again)
         self._advance(m, held, begin, again, word)
-        self._place(m, held, state, kernel, word, words_done, last_word, set_done)
+        self._place(m, held, state == State.WEIGHTS, word, words_done, last_word, set_done)
         return m
 
     def _hold(self, m: Module, held: Any, begin: Signal, again: Signal) -> None:
@@ -127,8 +130,7 @@ class ParameterLoader(Component):
         self,
         m: Module,
         held: Any,
-        state: Any,
-        kernel: LoopNest,
+        weights: Value,
         word: Signal,
         words_done: Signal,
         last_word: Signal,
@@ -138,7 +140,6 @@ class ParameterLoader(Component):
         p, request = self._params, self.requests.payload
         index, set_index = Signal.like(request.index), Signal()
         row, column = Signal(tap_address_bits(p) - 1), Signal(tap_column_bits(p))
-        weights = state == State.WEIGHTS
         last_column = slots(p) - 1
         m.d.comb += [
             last_word.eq(index == Mux(held.table, p.table_words - 1, p.vector_record_words - 1)),

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import In, Out
+
+from systola.hw.block import Block
 from systola.hw.params import Params
 from systola.hw.vector.layout import step_layout
 
-__all__ = ["Table", "table_cycles"]
+__all__ = ["TABLE_DELAY_CYCLES", "Table", "table_cycles"]
+
+TABLE_DELAY_CYCLES = 2
+"""Cycles from a word to its look-up, beyond ``table_cycles``."""
 
 
 def table_cycles(params: Params) -> int:
@@ -16,12 +21,13 @@ def table_cycles(params: Params) -> int:
     return max(1, params.lanes // params.config.vector.table_lanes)
 
 
-class Table(Component):
+class Table(Block):
     """256 entries of 8 bits, ``table_lanes`` of them looked up in a cycle.
 
-    ``write_valid``, ``write_index``, ``write_word``: word number ``index`` of the table (entry ``lanes · index + lane``; entry a + 128
-    belongs to code a). ``i_valid``, ``i_word``, ``i_step``: a word of codes; the next one not within ``table_cycles``.
-    ``o_valid``, ``o_word``, ``o_step``: its look-up (a second operand comes out as it went in, in its turn), table_cycles + 2 cycles later, for one cycle.
+    ``write_valid``, ``write_index``, ``write_word``: word number ``index`` of the table (entry ``lanes · index + lane``; entry
+    a + 128 belongs to code a). ``i_valid``, ``i_word``, ``i_step``: a word of codes; the next one comes ``table_cycles`` later
+    or after that. ``o_valid``, ``o_word``, ``o_step``: its look-up, table_cycles + TABLE_DELAY_CYCLES later, for one cycle; a
+    second operand comes out as it went in, in its turn.
     """
 
     def __init__(self, params: Params) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import In, Out
+
+from systola.hw.block import Block
 from systola.hw.params import Params
 from systola.hw.vector.layout import slots, tap_address_bits, tap_column_bits
 
 __all__ = ["TapStore"]
 
 
-class TapStore(Component):
+class TapStore(Block):
     """Two sets of ``tap_depth`` rows; a row holds ``taps`` words of ``lanes`` int8 weights.
 
-    A word written (``write_valid``) in cycle n is seen by rows read in cycle n + 1 or later. The row read (``read_valid``) in cycle n is at
-    ``weights`` in cycle n + 1, tap 0 lowest, and stays until the next; ``column`` of cycle n + 1 selects the word at
-    ``last_weights``, which replaces the last tap's (in plain mode that tap does all the work).
+    A word written (``write_valid``) in cycle n is seen by rows read in cycle n + 1 or later. The row read (``read_valid``) in
+    cycle n is at ``weights`` in cycle n + 1, tap 0 lowest, and stays until the next; ``column`` of cycle n + 1 selects the
+    word that the last tap gets, which in plain mode does all the work.
     """
 
     def __init__(self, params: Params) -> None:

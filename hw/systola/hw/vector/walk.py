@@ -6,7 +6,9 @@ from typing import Any, cast
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import In, Out
+
+from systola.hw.block import Block
 from systola.hw.interfaces import instruction_layout
 from systola.hw.isa import Opcode, VectorOp
 from systola.hw.loops import LoopLevel, LoopNest, LoopTrack
@@ -30,10 +32,11 @@ _held_layout = data.StructLayout({
 })
 
 
-class ColumnCount(Component):
+class ColumnCount(Block):
     """``columns`` = (count_x − 1) · step_x + count_kx: input columns that a row of outputs covers.
 
-    A pipeline of three registers behind the instruction that waits: ``ready`` from the third cycle with ``valid`` on, until ``clear``.
+    A pipeline of three registers behind the instruction that waits: ``ready`` after the third cycle with ``valid``, until
+    ``clear``.
     """
 
     def __init__(self) -> None:
@@ -64,7 +67,7 @@ class ColumnCount(Component):
         return m
 
 
-class ColumnMask(Component):
+class ColumnMask(Block):
     """Column mode: which partial sums the current input column adds to.
 
     An output's partial sum moves up one slot with each input column and ends in the last slot, whatever the stride; it
@@ -111,13 +114,13 @@ class ColumnMask(Component):
         return m
 
 
-class StepWalker(Component):
+class StepWalker(Block):
     """The steps of one instruction after another, in order, with no gap between two whose instruction is waiting.
 
-    ``instruction``: taken when its first step can be made. ``seen``: the parameter loader has taken note of the instruction that waits.
-    ``available``: a set of parameters is loaded that no block uses yet; the first step of a block that needs one waits for it.
-    ``requests``: the steps. ``config``: of the instruction whose steps are made; the next instruction is not taken before
-    ``config_taken``. ``consumed``: the block's first step is made. ``waiting``: a step waits for parameters. ``active``: there are steps to make.
+    ``instruction``: taken when its first step can be made. ``seen``: the parameter loader has taken note of the instruction
+    that waits. ``available``: a set of parameters is loaded that no block uses yet; the first step of a block that needs one
+    waits for it. ``consumed``: that step is made. ``requests``: the steps. ``config``: of the instruction whose steps are made;
+    the next instruction is not taken before ``config_taken``. ``active``: there are steps to make.
 
     Column mode walks n, y, column, ky; plain mode n, y, x, ky, kx and, where there is a second operand, a step for it after
     each window. In column mode the column's level takes the place of x, its stride is that of kx.
@@ -133,7 +136,6 @@ class StepWalker(Component):
             "config": Out(cast("Any", config_layout)),
             "config_taken": In(1),
             "consumed": Out(1),
-            "waiting": Out(1),
             "active": Out(1),
         })
 
@@ -145,7 +147,7 @@ class StepWalker(Component):
         m.submodules.mask = mask = ColumnMask(self._params)
         m.submodules.columns = columns = ColumnCount()
         payload = self.instruction.payload
-        held = Signal(_held_layout)
+        held: Any = Signal(_held_layout)
         take, step, done, pending, hold = Signal(), Signal(), Signal(), Signal(), Signal()
         operand, window_end, emit = Signal(), Signal(), Signal()
 
@@ -157,7 +159,6 @@ class StepWalker(Component):
             self.instruction.ready.eq(take),
             self.active.eq(inputs.active),
             self.consumed.eq(step & hold),
-            self.waiting.eq(inputs.active & hold & ~self.available),
             self.requests.valid.eq(inputs.active & (~hold | self.available)),
             step.eq(self.requests.valid & self.requests.ready),
             window_end.eq(inputs.last.k0 & inputs.last.k1),
@@ -182,7 +183,7 @@ class StepWalker(Component):
             m.d.sync += hold.eq(inputs.advance & block_end & held.uses_parameters & held.per_block)
         self._describe(m, held, inputs, outputs, mask, {
             "take": take, "step": step, "operand": operand, "window_end": window_end, "emit": emit, "hold": hold,
-            "pending_begin": pending, "advance": inputs.advance, "block_end": block_end,
+            "advance": inputs.advance, "block_end": block_end,
         })  # fmt: skip
         return m
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import In, Out
+
+from systola.hw.block import Block
 from systola.hw.params import Params
 from systola.hw.vector.layout import slots, step_layout
 
@@ -24,13 +26,14 @@ def sum_bits(params: Params) -> int:
     return largest.bit_length() + 1
 
 
-class Window(Component):
+class Window(Block):
     """Factors, products and partial sums of ``lanes`` lanes.
 
     ``i_valid``, ``i_step``, ``i_word``: a step and its word. ``zero_in``, ``zero_factor``: sampled a cycle later.
     ``weights``: the row of weights of the step, a cycle later (``column`` then selects the last tap's).
     ``operand_valid``, ``operand``: a second operand for stage B, a cycle after it came in.
     ``swap``: WINDOW_LATENCY_CYCLES − 1 cycles after a step that swaps, so a cycle before its sum.
+    ``parameters_taken``: a cycle after the swap to a new set of records.
     ``o_valid``, ``o_sums``: the sums, int32, WINDOW_LATENCY_CYCLES after the step that completes them, for one cycle.
     ``busy``: a step is inside.
     """
@@ -60,7 +63,8 @@ class Window(Component):
         """The steps' way, then each lane."""
         m = Module()
         valid = [self.i_valid, *(Signal(name=f"valid_{cycle}") for cycle in range(1, WINDOW_LATENCY_CYCLES + 1))]
-        step: list[Any] = [self.i_step, *(Signal.like(self.i_step, name=f"step_{c}") for c in range(1, WINDOW_LATENCY_CYCLES + 1))]
+        step: list[Any] = [self.i_step]
+        step += [Signal.like(self.i_step, name=f"step_{cycle}") for cycle in range(1, WINDOW_LATENCY_CYCLES + 1)]
         for cycle in range(WINDOW_LATENCY_CYCLES):
             m.d.sync += valid[cycle + 1].eq(valid[cycle])
             with m.If(valid[cycle]):
