@@ -124,8 +124,8 @@ def _samples(options: Options, graph: Graph, needed: bool) -> Samples | None:
 def run(options: Options, notify: Notify = lambda _: None, progress: Callable[[int, int, int], None] | None = None) -> RunRecord:
     """Run a network and compare every tensor that reaches memory with golden.
 
-    ``progress`` is told (sample, samples, cycles so far) during simulation. Raises the errors of the stages; bytes that differ are
-    not an error here: they are in the record's ``check``.
+    ``progress`` is told (sample, samples, cycles so far) during simulation. Raises the errors of the stages; bytes that differ
+    are not an error here: they are in the record's ``check``.
     """
     network = prepare(options, notify)
     assert network.samples is not None

@@ -53,7 +53,7 @@ def open_device(
     waveform_file: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Device]:
-    """A device for the length of a ``with``: "rtl" (Verilator through cocotb) or "interp". Raises ConfigError for another name."""
+    """A device for the length of a ``with``: "rtl" (Verilator through cocotb) or "interp"; ConfigError for another name."""
     size = memory_bytes + SPARE_BYTES
     if backend == "rtl":
         with RtlSession(params, size, settings, waveform_file=waveform_file, progress=progress) as session:
