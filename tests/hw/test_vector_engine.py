@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from systola.hw.config import Config, load_config
@@ -18,6 +20,8 @@ from systola.hw.numerics import elementwise, requantize
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 from systola.hw.vector import VectorEngine
+from systola.hw.vector.engine import VECTOR_LATENCY_CYCLES
+from systola.hw.vector.window import sum_bits
 
 Fields = dict[str, int]
 
@@ -205,17 +209,21 @@ def run_engine(
     refuse_read: float = 0.0,
     refuse_write: float = 0.0,
     gap: float = 0.0,
+    reset_at: int | None = None,
 ) -> Observed:
     """Feeds the instructions to the engine; reads see ``memory`` as it was at the start, writes are noted.
 
     Each cycle, each port refuses with the probability given; ``gap``: probability that the next instruction is not there yet.
+    In cycle ``reset_at`` the engine is reset, and all begins again; only what follows is observed.
     """
     rng = random.Random(seed)
     dut = VectorEngine(params)
+    reset = Signal()
     observed = Observed()
     limit = 4000 + 400 * len(instructions) * (1 + int(8 * max(refuse_read, refuse_write, gap)))
 
     async def bench(ctx: Any) -> None:
+        nonlocal reset_at
         waiting, valid = deque(instructions), False
         arriving: deque[bytes | None] = deque([None] * (SCRATCHPAD_READ_LATENCY_CYCLES - 1))
         held: tuple[int, int] | None = None
@@ -244,7 +252,16 @@ def run_engine(
             observed.classes[now] += 1
             observed.trace.append(now)
             observed.steps += ctx.get(dut.events.steps)
+            resetting = reset_at is not None and observed.cycles == reset_at
+            ctx.set(reset, resetting)
             await ctx.tick()
+            if resetting:
+                observed.__init__()  # type: ignore[misc] # the same object, as new
+                waiting, valid, held, reset_at = deque(instructions), False, None, None
+                arriving = deque([None] * (SCRATCHPAD_READ_LATENCY_CYCLES - 1))
+                ctx.set(reset, 0)
+                ctx.set(dut.control.instruction.valid, 0)
+                continue
             if taken:
                 waiting.popleft()
                 observed.taken.append(observed.cycles)
@@ -259,14 +276,14 @@ def run_engine(
             assert not ctx.get(dut.write.valid)
             await ctx.tick()
 
-    simulator = Simulator(dut)
+    simulator = Simulator(ResetInserter(reset)(dut))
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
     return observed
 
 
-def check(params: Params, instructions: list[Fields], seed: int, **patterns: float) -> Observed:
+def check(params: Params, instructions: list[Fields], seed: int, **patterns: Any) -> Observed:
     """Runs the instructions and compares every write."""
     memory = random_memory(random.Random(seed), params, instructions)
     observed = run_engine(params, instructions, memory, seed, **patterns)
@@ -308,30 +325,173 @@ def test_expectation_is_not_trivial() -> None:
     assert inside > total // 3
 
 
+MIXED_PATTERNS = ({}, {"refuse_read": 0.4, "refuse_write": 0.4}, {"refuse_write": 0.9, "gap": 0.8})
+
+
+def check_mixed(preset: str, vector: dict[str, int], pattern: int, count: int) -> None:
+    """All operations one after the other."""
+    params = make_params(preset, **vector)
+    seed = zlib.crc32(repr((preset, sorted(vector.items()), pattern)).encode())
+    rng = random.Random(seed)
+    check(params, [random_instruction(rng, params) for _ in range(count)], seed, **MIXED_PATTERNS[pattern])
+
+
 @pytest.mark.parametrize(
-    ("preset", "vector"),
+    ("preset", "vector", "pattern"),
     [
-        ("tiny", {}),
-        ("tiny", {"depthwise_taps": 0, "table_lanes": 4}),
-        ("tiny", {"depthwise_taps": 1, "table_lanes": 1}),
-        ("small", {"depthwise_taps": 9, "tap_depth": 4}),
-        ("small", {"depthwise_taps": 2, "tap_depth": 4, "table_lanes": 8}),
-        ("tall", {"depthwise_taps": 5, "table_lanes": 16}),
-        ("wide", {}),
+        ("tiny", {}, 0),
+        ("tiny", {}, 1),
+        ("tiny", {}, 2),
+        ("tiny", {"depthwise_taps": 0, "table_lanes": 4}, 1),
+        ("tiny", {"depthwise_taps": 1, "table_lanes": 1}, 1),
+        ("small", {"depthwise_taps": 2, "tap_depth": 4, "table_lanes": 8}, 0),
+        ("wide", {}, 1),
     ],
 )
-@pytest.mark.parametrize("patterns", [{}, {"refuse_read": 0.4, "refuse_write": 0.4}, {"refuse_write": 0.9, "gap": 0.8}])
-def test_mixed_instructions(preset: str, vector: dict[str, int], patterns: dict[str, float]) -> None:
-    """All operations one after the other, with and without refusals."""
-    params = make_params(preset, **vector)
-    seed = int.from_bytes(repr((preset, sorted(vector.items()), sorted(patterns))).encode()[-7:], "little")
-    rng = random.Random(seed)
-    check(params, [random_instruction(rng, params) for _ in range(14)], seed, **patterns)
+def test_mixed_instructions(preset: str, vector: dict[str, int], pattern: int) -> None:
+    check_mixed(preset, vector, pattern, 12)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["base", "large"])
-def test_large_presets(preset: str) -> None:
-    params = make_params(preset)
-    rng = random.Random(1)
-    check(params, [random_instruction(rng, params) for _ in range(12)], 1, refuse_read=0.2, refuse_write=0.2)
+@pytest.mark.parametrize("pattern", range(len(MIXED_PATTERNS)))
+@pytest.mark.parametrize(
+    ("preset", "vector"),
+    [
+        ("tiny", {"depthwise_taps": 0}),
+        ("tiny", {"depthwise_taps": 7, "table_lanes": 64}),
+        ("small", {"depthwise_taps": 9, "tap_depth": 4, "table_lanes": 1}),
+        ("tall", {"depthwise_taps": 5, "table_lanes": 16}),
+        ("base", {}),
+        ("large", {}),
+    ],
+)
+def test_mixed_instructions_everywhere(preset: str, vector: dict[str, int], pattern: int) -> None:
+    check_mixed(preset, vector, pattern, 20)
+
+
+def test_blocks_of_one_pixel() -> None:
+    """The shortest blocks and instructions: records and tables follow each other as fast as they can."""
+    params = make_params("tiny")
+    rng = random.Random(8)
+    instructions = []
+    for number in range(18):
+        op = rng.choice([VectorOp.TABLE, VectorOp.COPY, VectorOp.SUM, VectorOp.DEPTHWISE, VectorOp.MUL])
+        f = random_instruction(rng, params, op)
+        f |= {"count_x": 1, "count_y": 1, "count_kx": 1, "count_ky": 1, "count_n": 1 + number % 3, "param_stride_n": 70}
+        instructions.append(f)
+    check(params, instructions, 8)
+
+
+def test_reset_in_the_middle() -> None:
+    """After a reset nothing of what was under way is left."""
+    params = make_params("tiny")
+    rng = random.Random(21)
+    instructions = [random_instruction(rng, params) for _ in range(6)]
+    for reset_at in (9, 61, 203):
+        check(params, instructions, 21, refuse_read=0.2, refuse_write=0.5, reset_at=reset_at)
+
+
+# Time.
+
+START_CYCLES = 5  # from an instruction that comes to an idle engine to its first step
+
+PLAIN: Fields = {
+    "count_x": 7, "count_y": 7, "count_n": 1, "count_kx": 1, "count_ky": 1, "column_mode": 0, "operand": 0, "stage_b": 0,
+    "step_x": 1, "step_y": 1, "dilation_x": 1, "dilation_y": 1, "origin_x": 0, "origin_y": 0, "limit_x": 99, "limit_y": 99,
+    "param_stride_n": 0, "a_stride_x": 1, "a_stride_kx": 1, "a_stride_y": 7, "a_stride_ky": 7,
+}  # fmt: skip
+SAME: Fields = PLAIN | {
+    "count_kx": 3, "count_ky": 3, "column_mode": 1, "origin_x": -1, "origin_y": -1, "limit_x": 7, "limit_y": 7
+}  # fmt: skip
+VALID: Fields = SAME | {"origin_x": 0, "origin_y": 0, "limit_x": 9, "limit_y": 9}
+SAME_STEPS, RECORDS, WEIGHTS = 7 * 9 * 3, 8, 9
+
+
+@pytest.mark.parametrize(
+    ("op", "fields", "repeat", "cycles"),
+    [
+        (VectorOp.COPY, PLAIN, 1, START_CYCLES + 49),
+        (VectorOp.COPY, PLAIN, 3, START_CYCLES + 3 * 49),
+        (VectorOp.COPY, PLAIN | {"operand": 1, "stage_b": 1}, 2, START_CYCLES + 2 * 98),
+        # Records are read before the first step; there is no padding to read the next ones in.
+        (VectorOp.MUL, PLAIN | {"operand": 1}, 1, 2 + RECORDS + 98),
+        # A row of 7 outputs takes 9 columns of 3 steps; the next block's parameters are read while padding passes.
+        (VectorOp.DEPTHWISE, SAME, 1, 2 + RECORDS + WEIGHTS + SAME_STEPS),
+        (VectorOp.DEPTHWISE, SAME | {"count_n": 4, "param_stride_n": 17}, 1, 2 + RECORDS + WEIGHTS + 4 * SAME_STEPS),
+        (VectorOp.DEPTHWISE, SAME, 3, 2 + RECORDS + WEIGHTS + 3 * SAME_STEPS),
+        # Without padding they are read between the blocks.
+        (VectorOp.DEPTHWISE, VALID | {"count_n": 3, "param_stride_n": 17}, 1, 3 * (RECORDS + WEIGHTS + SAME_STEPS)),
+        (VectorOp.MAX, SAME, 1, START_CYCLES + SAME_STEPS),
+    ],
+)
+def test_one_step_a_cycle(op: VectorOp, fields: Fields, repeat: int, cycles: int) -> None:
+    """Cycles from the first instruction to the last retirement, beyond the pipeline's latency."""
+    params = make_params("tiny")
+    rng = random.Random(3)
+    f = random_instruction(rng, params, op) | fields
+    observed = check(params, [f] * repeat, 3)
+    assert observed.classes[CycleClass.BUSY] == observed.steps
+    assert observed.classes[CycleClass.FLUSH] == VECTOR_LATENCY_CYCLES
+    slack = observed.cycles - VECTOR_LATENCY_CYCLES - cycles
+    assert 0 <= slack <= 4 * f["count_n"]
+
+
+def test_table_takes_its_look_ups() -> None:
+    """A word of 4 lanes at 2 look-ups a cycle takes 2 cycles."""
+    params = make_params("tiny")
+    f = random_instruction(random.Random(3), params, VectorOp.TABLE) | PLAIN
+    observed = check(params, [f], 3)
+    assert observed.classes[CycleClass.BUSY] == 2 * 49 - 1
+    assert observed.reads == 49 + params.table_words
+
+
+def test_stride_and_dead_columns() -> None:
+    """Column mode with steps wider than the window: every column is a step, those that no output covers are not read."""
+    params = make_params("tiny")
+    f = random_instruction(random.Random(4), params, VectorOp.MAX) | VALID
+    f |= {"step_x": 3, "count_kx": 2, "count_x": 5, "a_stride_x": 3, "limit_x": 99, "limit_y": 99}
+    observed = check(params, [f], 4)
+    assert observed.steps == 7 * 3 * (4 * 3 + 2)
+    assert observed.reads == 7 * 3 * 5 * 2
+
+
+def test_time_does_not_depend_on_data() -> None:
+    params = make_params("tiny")
+    rng = random.Random(6)
+    instructions = [random_instruction(rng, params) for _ in range(5)]
+    traces = []
+    for seed in (1, 2):
+        memory = random_memory(random.Random(seed), params, instructions)
+        traces.append(run_engine(params, instructions, memory, 7, refuse_read=0.3).trace)
+    assert traces[0] == traces[1]
+
+
+def test_sums_cannot_overflow() -> None:
+    """A window of 255 × 255 takes 25 bits; only the deepest tap stores take more."""
+    assert sum_bits(make_params("base")) == 25
+    deepest = make_params("base", depthwise_taps=9, tap_depth=128)
+    assert 255 * 128 * deepest.tap_entries < 1 << sum_bits(deepest) - 1
+
+
+def test_largest_factors() -> None:
+    """Factors of ±255 and weights of −128 in the deepest kernel, and MUL of the largest distances."""
+    params = make_params("tiny", depthwise_taps=2, tap_depth=8)
+    rng = random.Random(12)
+    extremes: Fields = {"zero_in": 127, "zero_operand": -128, "limit_x": 99, "limit_y": 99, "origin_x": 0, "origin_y": 0}
+    instructions = []
+    for op, kernel in ((VectorOp.DEPTHWISE, (4, 4)), (VectorOp.MUL, (1, 1)), (VectorOp.SUM, (15, 15))):
+        f = random_instruction(rng, params, op) | PLAIN | extremes
+        f |= {"count_kx": kernel[0], "count_ky": kernel[1], "operand": int(op is VectorOp.MUL)}
+        f |= {"a_address": 0, "b_address": 2000, "param_address": 1000 + 40 * op, "count_x": 2, "count_y": 1, "zero_a": 0}
+        instructions.append(f)
+    memory = random_memory(rng, params, instructions)
+    memory[:900] = -128
+    memory[1008:1024] = -128
+    memory[2000:2900] = 127
+    for op, shift in ((VectorOp.DEPTHWISE, 13), (VectorOp.MUL, 9), (VectorOp.SUM, 9)):
+        record = np.frombuffer(bytes([0, 0, 0, 0, 1, 0, 0, shift]), np.int8)
+        memory[1000 + 40 * op : 1008 + 40 * op] = np.tile(record, params.lanes).reshape(-1, params.lanes)
+    observed = run_engine(params, instructions, memory)
+    assert observed.writes == [write for f in instructions for write in expected_writes(f, memory)]
+    codes = np.frombuffer(b"".join(word for _, word in observed.writes), np.int8)
+    assert set(codes[:8].tolist()) == {(255 * 128 * 16 + 4096) >> 13}
