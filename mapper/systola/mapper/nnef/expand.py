@@ -53,6 +53,7 @@ class Expander:
         self._operations_left = MAX_EXPANDED_OPERATIONS + len(self.graph.body)
         self._defined_at: dict[str, int] = {}
         self._names: set[str] = set()
+        self._name_counts: dict[str, int] = {}
         self._inputs = {name.id for name in self.graph.inputs}
         self._handlers: dict[type, Callable[[Any, Environment, Target], Any]] = {
             syntax.Call: self._call,
@@ -201,10 +202,11 @@ class Expander:
 
     def _unique(self, base: str) -> str:
         """A name that no tensor has."""
-        name, count = base, 1
+        name, count = base, self._name_counts.get(base, 1)
         while name in self._names:
             count += 1
             name = f"{base}_{count}"
+        self._name_counts[base] = count
         self._names.add(name)
         return name
 

@@ -67,6 +67,7 @@ _SIGNS: Final = {
     "->": "_ARROW", "(": "_LPAR", ")": "_RPAR", "[": "LBRACKET", "]": "_RBRACKET", "{": "_LBRACE", "}": "_RBRACE",
     ",": "_COMMA", ";": "_SEMICOLON", ":": "_COLON", "=": "_ASSIGN", "-": "MINUS", "!": "NOT", "?": "TYPE_NAME",
 }  # fmt: skip
+_LONG_ARRAY: Final = 1 << 16  # characters; beyond it, reading an array item by item would take too long
 _OPENING: Final = frozenset(("_LPAR", "LBRACKET", "_LBRACE"))
 _CLOSING: Final = frozenset(("_RPAR", "_RBRACKET", "_RBRACE"))
 _TO_JSON: Final = str.maketrans("()", "[]")
@@ -76,6 +77,7 @@ class GraphLexer(Lexer):
     """Tokens of graph.nnef, for lark's parser."""
 
     numbers: re.Pattern[str] = re.compile(r"\[[-0-9.eE,\s()]*+\]")
+    run: re.Pattern[str] = re.compile(r"\[[-0-9.eE,\s()]*+")
 
     def __init__(self, lexer_conf: object) -> None:
         """Made by lark, which passes its configuration; nothing of it is needed."""
@@ -116,6 +118,8 @@ class GraphLexer(Lexer):
         """The array of plain numbers at ``start`` and where it ends, or (None, after the bracket)."""
         found = self.numbers.match(text, start)
         if found is None:
+            if self.run.match(text, start).end() - start > _LONG_ARRAY:  # type: ignore[union-attr]  # matches the bracket
+                raise LexError("this long array is not closed, or holds more than plain numbers", start)
             return None, start + 1
         written = found.group()
         if written.count(",") >= MAX_ARRAY_ITEMS:

@@ -54,7 +54,8 @@ def _raise_unexpected(source: Source, error: UnexpectedToken) -> NoReturn:
     else:
         written = "an array" if token.type == "NUMBERS" else repr(token.value[:40])
         found, pos = f"{written} cannot stand here", token.start_pos or 0
-    wanted = sorted({_READABLE[each] for each in error.expected if each in _READABLE})
+    accepted = error.interactive_parser.accepts() if error.interactive_parser else error.expected
+    wanted = sorted({_READABLE[each] for each in accepted if each in _READABLE})
     expected = f"; expected {' or '.join(wanted)}" if 0 < len(wanted) <= 5 else ""
     raise source.error(SyntaxModelError, f"{found}{expected}", pos) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -117,7 +118,7 @@ def _variable_data(folder: Path, tensor: Tensor, source: Source) -> NDArray[Any]
     try:
         header, data = read_tensor(path)
     except ModelError as error:
-        if not path.exists():
+        if not os.path.lexists(path):
             raise DataModelError(
                 f"the file {path.name!r} of variable {tensor.name!r} (label {tensor.label!r}) is missing", Place(str(path))
             ) from None

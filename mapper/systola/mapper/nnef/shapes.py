@@ -127,7 +127,8 @@ def _concat(s: Shapes, a: Attributes) -> list[Any]:
         same = len(other) == len(first) and all(
             x == y for i, (x, y) in enumerate(zip(other, first, strict=True)) if i != axis
         )
-        require(same, f"shapes {first} and {other} differ in more than dimension {axis} and cannot be joined")
+        if not same:
+            raise ShapeError(f"shapes {first} and {other} differ in more than dimension {axis} and cannot be joined")
     return [(*first[:axis], sum(each[axis] for each in values), *first[axis + 1 :])]
 
 
