@@ -54,7 +54,8 @@ def _raise_unexpected(source: Source, error: UnexpectedToken) -> NoReturn:
     else:
         written = "an array" if token.type == "NUMBERS" else repr(token.value[:40])
         found, pos = f"{written} cannot stand here", token.start_pos or 0
-    accepted = error.interactive_parser.accepts() if error.interactive_parser else error.expected
+    parser: Any = error.interactive_parser  # knows what really fits; ``expected`` lists more, as LALR merges states
+    accepted = parser.accepts() if parser else error.expected
     wanted = sorted({_READABLE[each] for each in accepted if each in _READABLE})
     expected = f"; expected {' or '.join(wanted)}" if 0 < len(wanted) <= 5 else ""
     raise source.error(SyntaxModelError, f"{found}{expected}", pos) from None
