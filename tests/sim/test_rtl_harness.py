@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from systola.hw.errors import DeviceError, ToolError
+from systola.hw.errors import ConfigError, DeviceError, ToolError
 from systola.sim.rtl import build as build_module
 from systola.sim.rtl import session as session_module
 from systola.sim.rtl import tools as tools_module
@@ -235,6 +235,11 @@ def test_second_build_does_nothing(open_copier):
     with open_copier(), open_copier(progress=told.append):
         pass
     assert told == []
+
+
+def test_waveform_window_needs_a_file(open_copier):
+    with open_copier() as copier, pytest.raises(ConfigError, match="no waveform_file was given"):
+        copier.session.reset(RtlSettings(waveform=WaveformWindow(0, 10)))
 
 
 def test_bad_verilog_is_a_tool_error_with_the_log(monkeypatch, tmp_path):

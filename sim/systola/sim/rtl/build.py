@@ -68,7 +68,7 @@ def verilog_of(params: Params, *, progress: Progress | None = None) -> str:
     """The accelerator's Verilog, from the cache where the same sources and tools made it for the same parameters before."""
     key = _digest([_hardware_text(params), *_emission_versions(), *_source_texts(_hardware_folder().rglob("*.py"))])
     kept = cache_folder() / "verilog" / f"{key}.v"
-    with _lock(kept):
+    with _lock(kept, progress):
         if not kept.is_file():
             from systola.hw.emit import emit_verilog  # noqa: PLC0415 - loads the whole hardware description
 
@@ -91,7 +91,7 @@ def build_verilog(
     job = _Job(verilog, data_bytes, address_bits, waveform, tools)
     folder = cache_folder() / "builds" / job.key()
     if not (folder / EXECUTABLE).is_file():
-        with _lock(folder):
+        with _lock(folder, progress):
             if not (folder / EXECUTABLE).is_file():
                 _build_into(folder, job, progress)
     return folder / EXECUTABLE
@@ -218,7 +218,7 @@ def _run(command: list[str], work: Path, tools: Tools) -> None:
 
 
 @contextmanager
-def _lock(place: Path) -> Iterator[None]:
+def _lock(place: Path, progress: Progress | None) -> Iterator[None]:
     """Holds the lock of a place in the cache. Another process that builds the same is waited for."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +226,11 @@ def _lock(place: Path) -> Iterator[None]:
     except OSError as error:
         raise ToolError(f"the build cache cannot be written: {error}. Set SYSTOLA_CACHE to a folder that can") from error
     with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _tell(progress, "waiting for another process that builds the same")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from systola.hw.errors import DeviceError
+from systola.hw.errors import ConfigError, DeviceError
 from systola.hw.params import Params
 from systola.sim.rtl.build import Progress, build, build_verilog
 from systola.sim.rtl.settings import (
@@ -84,7 +84,7 @@ class RtlSession:
         self._folder = Path(tempfile.mkdtemp(prefix="systola-rtl-"))
         self._clean = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         try:
-            self._memory = _shared_file(self._folder / "memory", -(-dram_bytes // PAGE_BYTES) * PAGE_BYTES)
+            self._memory = _shared_file(self._folder / "memory", max(1, -(-dram_bytes // PAGE_BYTES)) * PAGE_BYTES)
             self._control = _shared_file(self._folder / "control", CONTROL_BYTES).view(np.int64)
             self._write_settings(settings)
             self._process = _Process(executable, self._folder, self._tools, self._waveform_arguments(waveform))
@@ -163,13 +163,14 @@ class RtlSession:
 
     def _write_settings(self, settings: RtlSettings) -> None:
         if settings.waveform is not None and self._waveform_file is None:
-            raise DeviceError("a waveform window is set but no waveform_file was given when the session was opened: give one")
+            raise ConfigError("a waveform window is set but no waveform_file was given when the session was opened: give one")
         for place, value in settings_values(settings, self._memory.size).items():
             self._control[place] = value
 
     def _waveform_arguments(self, waveform: bool) -> list[str]:
         if not waveform or self._waveform_file is None:
             return []
+        self._waveform_file.parent.mkdir(parents=True, exist_ok=True)
         return ["--trace", "--trace-file", str(self._waveform_file.resolve())]
 
 
