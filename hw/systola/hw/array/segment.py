@@ -13,6 +13,9 @@ __all__ = ["ArraySegment"]
 class ArraySegment(Component):
     """``rows × columns`` processing elements, each with an active weight, the next weight, a product and a partial sum.
 
+    Active weights, products and sums are signals of their own, not slices of a row's: compiled simulators then compute a
+    row with vector instructions.
+
     Row r works a cycle after row r − 1. With cycle 0 that in which row 0's activation is on ``activations``, row r's is
     there in cycle r; its products are registered at the end of that cycle and added to the partial sums of row r − 1 in
     cycle r + 1; ``sums`` is valid in cycle ``rows + 1``.
@@ -84,12 +87,12 @@ class ArraySegment(Component):
         word, select = line[row - word_index]
         bits = 8 * self.columns
         following = Signal(bits, name=f"next_{row}", reset_less=True)
-        active = Signal(bits, name=f"active_{row}", reset_less=True)
+        active = [Signal(signed(8), name=f"active_{row}_{column}", reset_less=True) for column in range(self.columns)]
         with m.If(select[word_index]):
             m.d.sync += following.eq(word[slot * bits : (slot + 1) * bits])
         with m.If(self.swap[row]):
-            m.d.sync += active.eq(following)
-        return [active.word_select(column, 8).as_signed() for column in range(self.columns)]
+            m.d.sync += [weight.eq(following.word_select(column, 8)) for column, weight in enumerate(active)]
+        return list(active)
 
     def _products(self, m: Module, row: int, weights: list[Value]) -> list[Value]:
         activation = self.activations.word_select(row, 8).as_signed()
