@@ -310,7 +310,7 @@ def test_classes_of_a_short_instruction(params: Params) -> None:
     assert set(trace.classes[:start]) == {CycleClass.IDLE}
 
 
-@pytest.mark.parametrize("refuse", [(0.8, 0.0, 0.0), (0.0, 0.8, 0.0), (0.0, 0.0, 0.8), (0.6, 0.0, 0.6)])
+@pytest.mark.parametrize("refuse", [(0.8, 0.0, 0.0), (0.0, 0.8, 0.0), (0.0, 0.0, 0.8), (0.4, 0.8, 0.0), (0.0, 0.4, 0.8)])
 def test_one_slow_port(refuse: tuple[float, ...]) -> None:
     """Queues run full and empty, and nothing is lost: the pipeline holds more pixels than the output queue can take at once."""
     shape = {"count_y": 5, "count_x": 9, "stage_b": 1, "operand": 1}

@@ -100,7 +100,7 @@ class DrainEngine(Component):
         ]
         m.d.sync += post.i_valid.eq(self._delayed(m, walker.advance, ACCUMULATOR_READ_LATENCY_CYCLES - 1))
         self._share_read_port(m, planner, residual, post)
-        self._classify(m, planner, walker, outstanding)
+        self._classify(m, planner, walker, outstanding, room)
         return m
 
     def _walker(self) -> LoopNest:
@@ -145,7 +145,7 @@ class DrainEngine(Component):
         with m.Elif(walker.advance):
             m.d.sync += self.acc.address.eq(self.acc.address + 1)
 
-    def _output(self, m: Module, walker: Any, planner: Any, post: Any) -> tuple[Value, Signal]:
+    def _output(self, m: Module, walker: Any, planner: Any, post: Any) -> tuple[Signal, Signal]:
         """Destinations and codes queue up and leave together. Returns whether a pixel more has room, and the pixels under way."""
         params = self._params
         group, last = Signal.like(planner.block.group), Signal()
@@ -157,6 +157,8 @@ class DrainEngine(Component):
         address_bits = params.scratchpad_address_bits
         written = Signal()
         outstanding = Signal(range(OUTPUT_WORDS + 1))
+        room = Signal()  # registered: a cycle late, thus a pixel early; a request made stays
+        m.d.sync += room.eq((outstanding < OUTPUT_WORDS - 1) | (room & ~walker.advance))
         m.d.comb += [
             destinations.w_en.eq(walker.advance),
             destinations.w_data.eq(destination),
@@ -177,7 +179,7 @@ class DrainEngine(Component):
             m.d.sync += outstanding.eq(outstanding + 1)
         with m.Elif(written & ~walker.advance):
             m.d.sync += outstanding.eq(outstanding - 1)
-        return outstanding != OUTPUT_WORDS, outstanding
+        return room, outstanding
 
     def _share_read_port(self, m: Module, planner: Any, residual: Any, post: Any) -> None:
         """Records first; but a residual's request that was refused stays until it is accepted."""
@@ -196,10 +198,10 @@ class DrainEngine(Component):
             post.load.data.eq(self.read.data),
         ]
 
-    def _classify(self, m: Module, planner: Any, walker: Any, outstanding: Signal) -> None:
+    def _classify(self, m: Module, planner: Any, walker: Any, outstanding: Signal, room: Signal) -> None:
         """BANK: a request that the stream waits for is refused. SETUP: records or the first residuals are being read."""
         refused = (self.acc.valid & ~self.acc.ready) | (self.read.valid & ~self.read.ready)
-        full = outstanding == OUTPUT_WORDS  # only refused writes let the pixels under way fill the queue
+        full = ~room  # only refused writes let the pixels under way fill the queue
         with m.If(walker.advance):
             m.d.comb += self.control.cycle_class.eq(CycleClass.BUSY)
         with m.Elif(walker.active & (refused | full)):

@@ -91,10 +91,12 @@ class ResidualReader(Component):
         self._store(m, queue, accepted, group)
         ahead = self._count(m, "ahead", accepted, self.use)
         held = self._count(m, "held", accepted, self.take)
-        m.d.comb += [
-            self.available.eq(ahead != 0),
-            self.read_valid.eq(walker.active & (held != OPERAND_WORDS)),
+        room = Signal()  # registered: a cycle late, thus a word early; a request made stays
+        m.d.sync += [
+            self.available.eq(accepted | (ahead > 1) | ((ahead == 1) & ~self.use)),
+            room.eq((held < OPERAND_WORDS - 1) | (room & ~accepted)),
         ]
+        m.d.comb += self.read_valid.eq(walker.active & room)
         return m
 
     def _store(self, m: Module, queue: Any, accepted: Signal, group: Signal) -> None:
