@@ -112,7 +112,7 @@ class Runtime:
             else:
                 values[name] = self.tensor(name) if name in self.image.tensors else inputs[name]
         kept = {}
-        for name, value in run_node(step.node, values).items():
+        for name, value in run_node(step.node, values, step.tensors).items():
             if name in self.image.tensors:
                 self.image.tensors[name].write(self.device.memory, value)
             else:

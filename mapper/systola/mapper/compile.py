@@ -63,7 +63,7 @@ def _segments(context: Context) -> Iterator[list[Work] | HostStep]:
             if pending:
                 yield list(flatten(iter(pending)))
                 pending = []
-            yield HostStep(layer.nodes[0], tag, layer.reason)
+            yield _host_step(context, layer, tag)
         elif plan is not None and isinstance(layer, ArrayLayer):
             steps, half = array_steps(context, layer, plan, tag, half)
             pending += after_layer(steps)
@@ -71,6 +71,11 @@ def _segments(context: Context) -> Iterator[list[Work] | HostStep]:
             pending += after_layer(vector_steps(context, layer, plan, tag))
     if pending:
         yield list(flatten(iter(pending)))
+
+
+def _host_step(context: Context, layer: HostLayer, tag: int) -> HostStep:
+    node, tensors = layer.nodes[0], context.net.quant
+    return HostStep(node, tag, layer.reason, {name: tensors[name] for name in (*node.inputs, *node.outputs) if name in tensors})
 
 
 def _place_tensors(context: Context) -> None:

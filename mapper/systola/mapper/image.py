@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from systola.hw.isa import Instruction
 from systola.mapper.layout import Layout
-from systola.mapper.quantgraph import Node
+from systola.mapper.quantgraph import Node, QuantTensor
 
 __all__ = ["HostStep", "Image", "LayerInfo", "Placed", "ProgramStep", "Step"]
 
@@ -72,11 +72,15 @@ class ProgramStep:
 
 @dataclass(frozen=True)
 class HostStep:
-    """A node computed on the host: inputs are read from DRAM (or kept as float), outputs written to it."""
+    """A node computed on the host: inputs are read from DRAM (or kept as float), outputs written to it.
+
+    ``tensors``: scales, and data of constants, of the node's inputs and outputs.
+    """
 
     node: Node
     tag: int
     reason: str
+    tensors: Mapping[str, QuantTensor]
 
 
 Step = ProgramStep | HostStep

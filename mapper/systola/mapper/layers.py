@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from systola.hw.isa import VectorOp
-from systola.mapper.quantgraph import Elementwise, Node, Padding2d
+from systola.mapper.quantgraph import Elementwise, Node, Padding2d, QuantTensor
 
 __all__ = ["Alias", "ArrayLayer", "HostLayer", "Layer", "Lowered", "StageB", "VectorLayer", "Window"]
 
@@ -129,7 +129,7 @@ class Lowered:
 
     ``shapes``: every tensor's shape. ``aliases``: tensors without memory of their own. ``constants``: codes of tensors that
     the image holds from the start. ``host_only``: tensors without a place in the accelerator's memory: float ones, and those
-    with a shape that it cannot hold.
+    with a shape that it cannot hold. ``quant``: the quantized graph's tensors.
     """
 
     name: str
@@ -140,3 +140,4 @@ class Lowered:
     aliases: Mapping[str, Alias]
     constants: Mapping[str, NDArray[np.int8]]
     host_only: frozenset[str]
+    quant: Mapping[str, QuantTensor]

@@ -76,12 +76,12 @@ class Layout:
         return np.ascontiguousarray(blocks).reshape(-1).view(np.uint8)
 
     def unpack(self, memory: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.int8]:
-        """Codes in NNEF's ``shape`` from ``self.bytes`` memory bytes."""
+        """Codes in NNEF's ``shape`` from ``self.bytes`` memory bytes: a copy, which later runs leave alone."""
         blocks = memory.view(np.int8).reshape(self.planes, self.plane_words, self.lanes).transpose(0, 2, 1)
         chw = blocks.reshape(-1, self.plane_words)[: self.channels].reshape(self.channels, self.height, self.width)
         if len(shape) == 2:
-            return np.ascontiguousarray(chw.reshape(self.channels, self.width).T).reshape(shape)
-        return np.ascontiguousarray(chw).reshape(shape)
+            return chw.reshape(self.channels, self.width).T.copy().reshape(shape)
+        return chw.copy().reshape(shape)
 
 
 def _to_chw(codes: NDArray[np.int8], layout: Layout) -> NDArray[np.int8]:

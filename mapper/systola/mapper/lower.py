@@ -84,8 +84,9 @@ def lower(graph: QuantGraph, params: Params) -> Lowered:
             _LOWERING[type(node)](state, node)
     host_only = frozenset(t.name for t in graph.tensors.values() if t.is_float or not _has_layout(t.shape))
     return Lowered(
-        graph.name, graph.inputs, graph.outputs, tuple(state.layers), state.shapes, state.aliases, state.constants, host_only
-    )
+        graph.name, graph.inputs, graph.outputs, tuple(state.layers), state.shapes, state.aliases, state.constants, host_only,
+        graph.tensors,
+    )  # fmt: skip
 
 
 def _has_layout(shape: tuple[int, ...]) -> bool:
