@@ -7,6 +7,8 @@ import random
 import pytest
 
 from systola.hw.config import load_config
+from systola.hw.dma.load import REQUEST_LATENCY_CYCLES
+from systola.hw.dma.store import FIRST_BEAT_LATENCY_CYCLES
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 
@@ -95,7 +97,8 @@ def test_moves_every_byte_on_presets(preset: str) -> None:
 @pytest.mark.parametrize(("burst_beats", "outstanding"), [(1, 1), (2, 16), (256, 2)])
 def test_bounds_of_bursts(burst_beats: int, outstanding: int, seed: int) -> None:
     params = make_params(8, 16, burst_beats=burst_beats, read_outstanding=outstanding, write_outstanding=outstanding)
-    bench = _random_run(params, Timing(latency=(30, 30), w_before_aw=bool(seed % 2)), 1.0, seed, count=3)
+    latency = 60 if outstanding == 16 else 8
+    bench = _random_run(params, Timing(latency=(latency, latency), w_before_aw=bool(seed % 2)), 1.0, seed, count=3)
     assert bench.memory.most_reads == outstanding  # the bound is reached, and never passed
 
 
@@ -217,3 +220,18 @@ def test_classes_say_what_is_waited_for() -> None:
         assert kinds[CycleClass.BANK] >= 8
         assert engine.classes[-1] is CycleClass.IDLE
         assert all(kind is not CycleClass.IDLE for kind in engine.classes[engine.taken[0] + 1 : engine.retired[0]])
+
+
+def test_latencies() -> None:
+    """What the cycle model counts on; see the docstrings of the parts."""
+    params = make_params(8, 8)
+    memory = AxiMemory(params, DRAM_BYTES, timing=Timing(latency=(10, 10)))
+    bench = Bench(params, memory)
+    bench.transfer([_flat(3, 1, 8)], [_flat(3, 1, 8, 100, 16384)])
+    taken = bench.load.taken[0]
+    asked = memory.reads[0].due - 10
+    assert asked == taken + REQUEST_LATENCY_CYCLES + 1  # the guard's register
+    assert [cycle for cycle, _ in bench.writes] == [beat + 1 for beat in memory.read_beats]
+    assert bench.load.retired == [memory.read_beats[-1] + 2]
+    assert memory.write_beats[0] == bench.store.taken[0] + FIRST_BEAT_LATENCY_CYCLES + 1
+    assert bench.store.retired == [memory.write_beats[-1] + 10 + 1]

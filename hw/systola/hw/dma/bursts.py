@@ -53,7 +53,7 @@ class BurstSplitter(wiring.Component):
         left = Signal(max(len(beats), low_bits + 1))
         limit = Signal(low_bits)
         m.d.comb += [
-            final.eq(left <= limit),
+            final.eq(~left[low_bits:].any() & (left[:low_bits] <= limit)),
             self.bursts.valid.eq(valid),
             self.bursts.payload.address.eq(Cat(Const(0, beat_bits), address)),
             self.bursts.payload.length.eq(Mux(final, left, limit)),

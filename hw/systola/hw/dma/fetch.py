@@ -191,7 +191,9 @@ class Fetch(wiring.Component):
         used = Signal(range(depth + 1))  # beats requested and not yet unpacked
         request, burst = self.read.request, splitter.bursts
         requested, freed = Signal(), Signal()
-        room = used <= depth - burst_beats
+        # A cycle late, hence a request every second cycle: this way no user of the bus waits for the comparison.
+        room = Signal()
+        m.d.sync += room.eq((used <= depth - burst_beats) & ~requested)
         m.d.comb += [
             request.payload.eq(burst.payload),
             request.valid.eq(burst.valid & room),

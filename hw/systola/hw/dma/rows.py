@@ -9,6 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.dma.ports import row_layout
+from systola.hw.dma.slices import Skid
 from systola.hw.interfaces import instruction_layout
 from systola.hw.isa import Opcode
 from systola.hw.loops import LoopLevel, LoopNest, LoopTrack
@@ -40,8 +41,9 @@ class RowWalker(wiring.Component):
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """Loop nest over offsets, then one register in which the base is added."""
+        """Loop nest over offsets, then a stage in which the base is added."""
         m = Module()
+        m.submodules.stage = stage = Skid(row_layout(self._params))
         m.submodules.nest = nest = LoopNest(
             [LoopLevel("z", 16), LoopLevel("y", 16)],
             [
@@ -51,23 +53,18 @@ class RowWalker(wiring.Component):
         )
         words = Signal(16)
         self._start(m, nest, words)
-        free = Signal()
+        wiring.connect(m, stage.o, wiring.flipped(self.rows))
+        row = stage.i.payload
         m.d.comb += [
-            free.eq(~self.rows.valid | self.rows.ready),
-            nest.advance.eq(nest.active & free),
-            self.instruction.ready.eq(~nest.active | (nest.done & free)),
+            stage.i.valid.eq(nest.active),
+            nest.advance.eq(nest.active & stage.i.ready),
+            self.instruction.ready.eq(~nest.active | (nest.done & stage.i.ready)),
             self.busy.eq(nest.active | self.rows.valid),
+            row.address.eq(self.dram_base + nest.values.dram),
+            row.sp_address.eq(nest.values.sp),
+            row.words_minus_one.eq(words),
+            row.last.eq(nest.done),
         ]
-        row = self.rows.payload
-        with m.If(free):
-            m.d.sync += self.rows.valid.eq(nest.active)
-        with m.If(nest.advance):
-            m.d.sync += [
-                row.address.eq(self.dram_base + nest.values.dram),
-                row.sp_address.eq(nest.values.sp),
-                row.words_minus_one.eq(words),
-                row.last.eq(nest.done),
-            ]
         return m
 
     def _start(self, m: Module, nest: LoopNest, words: Signal) -> None:

@@ -19,7 +19,11 @@ from systola.hw.isa import Opcode
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 
-__all__ = ["StoreEngine", "WordReader"]
+__all__ = ["FIRST_BEAT_LATENCY_CYCLES", "StoreEngine", "WordReader"]
+
+FIRST_BEAT_LATENCY_CYCLES = 8
+"""An instruction taken in cycle n has its first beat on the engine's port in cycle n + 8, where a word fills a beat and
+nothing blocks: rows 2, queue 2, scratchpad and word queue 4. Its first burst is there in cycle n + 3."""
 
 _WORD_QUEUE_DEPTH = 8
 """Words asked for and not yet packed. A read accepted in cycle n frees its place for the request of cycle n + 5 when nothing
