@@ -120,8 +120,8 @@ class Params:
 
     @cached_property
     def drain_record_words(self) -> int:
-        """Words of the requantization records of one block of ``columns`` channels."""
-        return self.columns * RECORD_BYTES // self.lanes
+        """Words of the requantization records of one block of ``columns`` channels; they begin at a word."""
+        return -(-self.columns * RECORD_BYTES // self.lanes)
 
     @cached_property
     def vector_record_words(self) -> int:

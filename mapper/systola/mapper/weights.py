@@ -28,9 +28,12 @@ def _records(bias: NDArray[np.int32], multiplier: NDArray[np.int32], shift: NDAr
 
 
 def array_records(layer: ArrayLayer, params: Params, first_block: int, blocks: int) -> Bytes:
-    """Records of ``blocks`` blocks of output channels from ``first_block``."""
+    """Records of ``blocks`` blocks of output channels from ``first_block``, each block in whole words."""
     part = slice(first_block * params.columns, (first_block + blocks) * params.columns)
-    return _records(layer.bias[part], layer.multiplier[part], layer.shift[part], blocks * params.columns)
+    packed = _records(layer.bias[part], layer.multiplier[part], layer.shift[part], blocks * params.columns)
+    words = np.zeros((blocks, params.drain_record_words * params.lanes), dtype=np.uint8)
+    words[:, : params.columns * RECORD_BYTES] = packed.reshape(blocks, -1)
+    return words.reshape(-1)
 
 
 def dense_weights(layer: ArrayLayer, params: Params, run: Run) -> NDArray[np.int8]:

@@ -155,8 +155,8 @@ class Interpreter:
 
     def _records(self, address: int, channels: int) -> dict[str, Codes]:
         """Requantization records of consecutive channels, by field, [channels]."""
-        words = channels * RECORD_BYTES // self.params.lanes
-        raw = self.scratchpad[self._wrap(address + np.arange(words))].reshape(-1).view("<u8")
+        words = -(-channels * RECORD_BYTES // self.params.lanes)
+        raw = self.scratchpad[self._wrap(address + np.arange(words))].reshape(-1).view("<u8")[:channels]
         fields, position = {}, 0
         for item in RECORD:
             values = (raw >> np.uint64(position) & np.uint64((1 << item.width_bits) - 1)).astype(np.int64)
