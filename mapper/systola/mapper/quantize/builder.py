@@ -19,6 +19,7 @@ from systola.mapper.quantize.graphs import Index, activation_inputs, operands, s
 from systola.mapper.quantize.grids import Grids
 from systola.mapper.quantize.parameters import ActivationParameters, from_entry, from_range
 from systola.mapper.quantize.plan import Plan
+from systola.mapper.quantize.rescaling import pair_factors
 
 __all__ = ["Builder", "Target", "clamp_codes"]
 
@@ -121,6 +122,15 @@ class Builder:
         """``numerics.quantize_factors`` with the tensor named in its error."""
         try:
             return quantize_factors(real, self.multiplier_bits)
+        except QuantizationError as error:
+            raise QuantizationError(f"the result '{name}' cannot be rescaled: {error}") from None
+
+    def pair(
+        self, real: tuple[float, float], grids: tuple[ActivationParameters, ActivationParameters], name: str
+    ) -> tuple[tuple[int, int], int]:
+        """``rescaling.pair_factors`` with the tensor named in its error."""
+        try:
+            return pair_factors(real, grids, self.multiplier_bits)
         except QuantizationError as error:
             raise QuantizationError(f"the result '{name}' cannot be rescaled: {error}") from None
 

@@ -131,7 +131,8 @@ def _second_operand(b: Builder, operand: Any, rank: int, source: str) -> str:
 def _add_sum(b: Builder, first: tuple[str, float], second: tuple[str, float], target: Target) -> None:
     (a, sign_a), (c, sign_c) = first, second
     grid_a, grid_c, scale = b.grid(a), b.grid(c), target.grid.scale
-    (factor_a, factor_c), shift = b.factors((sign_a * grid_a.scale / scale, sign_c * grid_c.scale / scale), target.name)
+    factors = sign_a * grid_a.scale / scale, sign_c * grid_c.scale / scale
+    (factor_a, factor_c), shift = b.pair(factors, (grid_a, grid_c), target.name)
     b.add(
         Elementwise(
             target.name, (a, c), (target.name,), target.source, zero_a=grid_a.zero_point, multiplier_positive=factor_a,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from math import prod
 
+from systola.hw.numerics import MAX_SHIFT
 from systola.mapper.graph import Operation
 from systola.mapper.quantgraph import Padding2d, Pool
 from systola.mapper.quantize.builder import Builder, Target
@@ -68,9 +70,25 @@ def _average_reason(index: Index, op: Operation) -> str:
     return ""
 
 
+def _average_factor(b: Builder, real: float, name: str) -> tuple[int, int]:
+    """The factor of a sum, rounded down.
+
+    Averages of an even number of items hit ties all the time. A multiplier just below the factor sends them down, as the
+    integer averages of the common runtimes do on codes below zero (half away from zero); all other results stay.
+    """
+    multiplier, shift = b.factor(real, name)
+    exact = math.ldexp(multiplier, -shift)
+    if exact >= real and multiplier > 1:
+        fine = (multiplier << 1) - 1
+        if fine >> b.multiplier_bits == 0 and shift < MAX_SHIFT:
+            return fine, shift + 1
+        multiplier -= 1
+    return multiplier, shift
+
+
 def _add_sum(b: Builder, source: str, target: Target, window: _Window, divisor: int) -> None:
     grid = b.grid(source)
-    multiplier, shift = b.factor(grid.scale / target.grid.scale / divisor, target.name)
+    multiplier, shift = _average_factor(b, grid.scale / target.grid.scale / divisor, target.name)
     b.add(
         Pool(
             target.name, (source,), (target.name,), target.source, kind="sum", size=window.size, stride=window.stride,

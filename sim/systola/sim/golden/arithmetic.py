@@ -1,8 +1,9 @@
 """``systola.hw.numerics`` on arrays, exact.
 
-Everything is computed in float64, whose 53 bits hold every value in between: a sum and its bias have 32 bits each and a
-multiplier at most 17, so a product is an integer under 2**50 times 2**−shift. Adding 1/2 needs no more than 53 bits up to a
-shift of 52; beyond that the product is smaller than 1/4 in magnitude, and the result is 0 either way.
+Multipliers of the accelerator (at most 17 bits) are computed with in float64, whose 53 bits hold every value in between: a
+sum and its bias have 32 bits each, so a product is an integer under 2**50 times 2**−shift. Adding 1/2 needs no more than 53
+bits up to a shift of 52; beyond that the product is smaller than 1/4 in magnitude, and the result is 0 either way. Wider
+multipliers, which only studies use, go through int64.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ __all__ = ["elementwise", "requantize"]
 Array = NDArray[Any]
 Codes = NDArray[np.int8]
 
+_FLOAT64_MULTIPLIER_BITS = 20
+
 
 def _to_codes(values: NDArray[np.float64], zero_point: int, low: int, high: int) -> Codes:
     """floor(values) + zero point, clamped; ``values`` is overwritten."""
@@ -29,10 +32,21 @@ def _to_codes(values: NDArray[np.float64], zero_point: int, low: int, high: int)
 def requantize(sums: Array, bias: Array | int, multiplier: Array | int, shift: Array | int, zero_point: int, low: int,
                high: int) -> Codes:  # fmt: skip
     """Stage A: ``numerics.requantize`` of integer-valued ``sums`` (any dtype); per-channel arrays broadcast against them."""
+    if np.any(np.asarray(multiplier) >> _FLOAT64_MULTIPLIER_BITS):
+        return _requantize_wide(sums, bias, multiplier, shift, zero_point, low, high)
     factor = np.ldexp(np.asarray(multiplier, np.float64), -np.asarray(shift))
     values = np.multiply(sums, factor, dtype=np.float64)
     values += np.asarray(bias, np.float64) * factor + 0.5
     return _to_codes(values, zero_point, low, high)
+
+
+def _requantize_wide(sums: Array, bias: Array | int, multiplier: Array | int, shift: Array | int, zero_point: int, low: int,
+                     high: int) -> Codes:  # fmt: skip
+    """The same in int64, for multipliers of up to 31 bits."""
+    wide = np.asarray(shift, np.int64)
+    product = (sums.astype(np.int64) + bias) * np.asarray(multiplier, np.int64)
+    rounded = (product + (np.int64(1) << wide >> 1)) >> wide
+    return np.clip(rounded + zero_point, low, high).astype(np.int8)
 
 
 def elementwise(
