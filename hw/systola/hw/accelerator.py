@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, ResetInserter, Value
+from amaranth.hdl import Cat, ClockDomain, Module, ResetInserter, Signal, Value
 from amaranth.lib.wiring import In, Out, connect
 
 from systola.hw.array.engine import ArrayEngine
@@ -34,7 +34,10 @@ PROTECTION_DATA = 0b000
 
 
 class Accelerator(Block):
-    """The whole machine. All ports belong to the rising edge of the clock.
+    """The whole machine. All ports belong to the rising edge of ``domain``, the clock that it brings along.
+
+    ``rst``: one cycle or more; in effect a cycle later. It is registered, and everything is reset from registers: the clock
+    domain has no reset of its own, so that reset does not take part in the logic before every register.
 
     ``m_axi_*``: AXI4 manager (ARM IHI 0022): INCR bursts of full beats. ``s_axil_*``: AXI4-Lite subordinate, the control
     registers. ``irq``: level.
@@ -46,7 +49,9 @@ class Accelerator(Block):
 
     def __init__(self, params: Params) -> None:
         self._params = params
+        self.domain = ClockDomain("sync", reset_less=True)
         super().__init__({
+            "rst": In(1),
             **_axi4_ports(params),
             **_axi_lite_ports(),
             "irq": Out(1),
@@ -59,7 +64,10 @@ class Accelerator(Block):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """The control side outlives a program; the engines are reset wherever none runs."""
         m = Module()
-        parts = _Parts(m, self._params)
+        m.domains.sync = self.domain
+        reset = Signal(init=1)
+        m.d.sync += reset.eq(self.rst)
+        parts = _Parts(m, self._params, reset)
         self._connect_control_port(m, parts)
         self._connect_bus(m, parts)
         _connect_data(m, parts)
@@ -99,29 +107,31 @@ class Accelerator(Block):
 
 
 class _Parts:
-    """The submodules, by name. All but the control side are held in reset by the controller."""
+    """The submodules, by name. The control side has ``reset``; the controller holds all others in reset while no program runs."""
 
-    def __init__(self, m: Module, params: Params) -> None:
-        self.controller = m.submodules.controller = Controller(params)
-        self.guard = m.submodules.guard = AxiGuard(params)
-        self.counters = m.submodules.counters = Counters()
-        self.timeline = m.submodules.timeline = Timeline()
-        self.scratchpad = self._resettable(m, "scratchpad", Scratchpad(params))
-        self.fetch = self._resettable(m, "fetch", Fetch(params))
-        self.end_waits = self._resettable(m, "end_waits", WaitCheck())
-        self.load = self._resettable(m, "load", LoadEngine(params))
-        self.array = self._resettable(m, "array", ArrayEngine(params))
-        self.drain = self._resettable(m, "drain", DrainEngine(params))
-        self.vector = self._resettable(m, "vector", VectorEngine(params))
-        self.store = self._resettable(m, "store", StoreEngine(params))
+    def __init__(self, m: Module, params: Params, reset: Signal) -> None:
+        self._m = m
+        self.controller = self._add(reset, "controller", Controller(params))
+        self.guard = self._add(reset, "guard", AxiGuard(params))
+        self.counters = self._add(reset, "counters", Counters())
+        self.timeline = self._add(reset, "timeline", Timeline())
+        stopped = self.controller.reset
+        self.scratchpad = self._add(stopped, "scratchpad", Scratchpad(params))
+        self.fetch = self._add(stopped, "fetch", Fetch(params))
+        self.end_waits = self._add(stopped, "end_waits", WaitCheck())
+        self.load = self._add(stopped, "load", LoadEngine(params))
+        self.array = self._add(stopped, "array", ArrayEngine(params))
+        self.drain = self._add(stopped, "drain", DrainEngine(params))
+        self.vector = self._add(stopped, "vector", VectorEngine(params))
+        self.store = self._add(stopped, "store", StoreEngine(params))
         self.engines: list[Any] = [self.load, self.array, self.drain, self.vector, self.store]
         self.frontends = [
-            self._resettable(m, f"frontend_{engine.name.lower()}", Frontend(params, Opcode(engine + 1))) for engine in ENGINES
+            self._add(stopped, f"frontend_{engine.name.lower()}", Frontend(params, Opcode(engine + 1))) for engine in ENGINES
         ]
         self.retire = Cat(engine.control.retire for engine in self.engines)
 
-    def _resettable(self, m: Module, name: str, part: Any) -> Any:
-        m.submodules[name] = ResetInserter(self.controller.reset)(part)
+    def _add(self, reset: Signal, name: str, part: Any) -> Any:
+        self._m.submodules[name] = ResetInserter(reset)(part)
         return part
 
 

@@ -20,6 +20,9 @@ _MEMORY_OF_ZEROS = re.compile(
 )
 """A memory's initial value in RTLIL, where it is zero."""
 
+_WIRE_OF_NO_BITS = re.compile(r"^(?:  attribute .*\n)*  wire width 0 .*\n|^connect \\\S+ \{  \}\n", re.MULTILINE)
+"""A signal without bits, of a parameter at its least, and its connection: Verilog would make two bits of ``[-1:0]``."""
+
 _YOSYS_MINIMUM = (0, 40)
 
 _HIERARCHICAL = ("proc -nomux -norom", "memory_collect")
@@ -31,7 +34,7 @@ _ATTRIBUTES = "generator top src amaranth.hierarchy amaranth.decoding hdlname"
 
 
 def emit_verilog(params: Params, *, flat: bool = False) -> str:
-    """The accelerator in one Verilog file; its top module is TOP_MODULE, with the ports of ``Accelerator`` and ``clk``, ``rst``.
+    """The accelerator in one Verilog file; its top module is TOP_MODULE, with the ports of ``Accelerator`` and ``clk``.
 
     Each part is a module of its own, unless ``flat``: then there is one module, optimized, which takes longer to write.
     The same parameters and tools give the same text. Memories have no initial value: no part reads what it did not write.
@@ -39,8 +42,9 @@ def emit_verilog(params: Params, *, flat: bool = False) -> str:
     Raises ToolError if yosys fails.
     """
     top = Accelerator(params)
-    text = rtlil.convert(top, name=TOP_MODULE, emit_src=False)
-    return _to_verilog(_MEMORY_OF_ZEROS.sub("", text), _FLAT if flat else _HIERARCHICAL)
+    ports = [top.domain.clk, *(value for _, _, value in top.signature.flatten(top))]
+    text = rtlil.convert(top, name=TOP_MODULE, ports=ports, emit_src=False)
+    return _to_verilog(_WIRE_OF_NO_BITS.sub("", _MEMORY_OF_ZEROS.sub("", text)), _FLAT if flat else _HIERARCHICAL)
 
 
 def _to_verilog(text: str, passes: tuple[str, ...]) -> str:
