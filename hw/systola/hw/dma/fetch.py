@@ -13,6 +13,7 @@ from amaranth.utils import exact_log2
 from systola.hw.dma.bursts import BurstSplitter
 from systola.hw.dma.packing import Unpack
 from systola.hw.dma.ports import ReadPortSignature
+from systola.hw.dma.slices import Skid
 from systola.hw.interfaces import instruction_layout
 from systola.hw.isa import ENGINES, UNIT_BYTES, Opcode, instruction_units
 from systola.hw.params import Params
@@ -145,16 +146,19 @@ class Fetch(wiring.Component):
         burst_beats = max(1, min(self._params.config.bus.burst_beats, BURST_BYTES // bus_bytes))
         m.submodules.splitter = splitter = BurstSplitter(self._params, WORD_BYTES, _WORDS_BITS, burst_beats)
         m.submodules.unpack = unpack = Unpack(bus_bytes, WORD_BYTES, _WORDS_BITS)
+        # A memory's output comes late in the cycle: it is registered before anything is decoded.
+        m.submodules.stage = stage = Skid(unpack.words.payload.shape())
         m.submodules.dispatch = dispatch = Dispatch()
+        wiring.connect(m, unpack.words, stage.i)
         self._start(m, splitter, unpack)
         self._buffer(m, splitter, unpack, burst_beats)
         illegal = Signal()  # an empty program
         m.d.sync += illegal.eq(self.start & (self.program_bytes == 0))
         m.d.comb += [
-            dispatch.words.valid.eq(unpack.words.valid),
-            dispatch.words.payload.eq(unpack.words.payload.data),
-            dispatch.final.eq(unpack.words.payload.final),
-            unpack.words.ready.eq(dispatch.words.ready),
+            dispatch.words.valid.eq(stage.o.valid),
+            dispatch.words.payload.eq(stage.o.payload.data),
+            dispatch.final.eq(stage.o.payload.final),
+            stage.o.ready.eq(dispatch.words.ready),
             self.end_valid.eq(dispatch.end_valid),
             self.end.eq(dispatch.end),
             self.illegal.eq(dispatch.illegal | illegal),
