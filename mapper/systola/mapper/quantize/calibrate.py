@@ -33,14 +33,20 @@ def random_samples(graph: Graph, seed: int) -> dict[str, NDArray[np.float64]]:
 
 @dataclass
 class _Seen:
-    """What was seen of a tensor: the extremes exactly, and a spread-out share of the values."""
+    """What was seen of a tensor: the extremes and the sum per channel of all values, and a spread-out share of the values."""
 
+    total: NDArray[np.float64] | None = None
+    count: int = 0
     low: float = np.inf
     high: float = -np.inf
     values: list[NDArray[np.float64]] = field(default_factory=list)
 
     def add(self, array: NDArray[Any], share: int) -> None:
         flat = np.asarray(array, np.float64).reshape(-1)
+        if array.ndim >= 2:
+            total = np.asarray(array.sum(axis=(0, *range(2, array.ndim)), dtype=np.float64))
+            self.total = total if self.total is None else self.total + total
+            self.count += array.size // array.shape[1]
         self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
         self.values.append(flat[:: max(1, flat.size // max(share, 1))])
 
@@ -60,11 +66,19 @@ class Calibration:
         self._samples = _checked(graph, samples)
         self._seen: dict[str, _Seen] | None = None
 
-    def range_of(self, name: str) -> tuple[float, float]:
-        """Lowest and highest value of a tensor to represent."""
+    def _of(self, name: str) -> _Seen:
         if self._seen is None:
             self._seen = self._measure()
-        seen = self._seen[name]
+        return self._seen[name]
+
+    def channel_means(self, name: str) -> NDArray[np.float64] | None:
+        """The mean of each channel (dimension 1) of a tensor; None where it has none."""
+        seen = self._of(name)
+        return None if seen.total is None else seen.total / seen.count
+
+    def range_of(self, name: str) -> tuple[float, float]:
+        """Lowest and highest value of a tensor to represent."""
+        seen = self._of(name)
         if self._method == "minmax":
             return seen.low, seen.high
         values = np.concatenate(seen.values)
@@ -99,7 +113,8 @@ def _checked(graph: Graph, samples: Mapping[str, NDArray[Any]]) -> dict[str, NDA
         array = np.asarray(samples[name]) if name in samples else None
         if array is None or array.shape[1:] != shape or not len(array):
             given = "none" if array is None else f"an array of shape {list(array.shape)}"
-            raise QuantizationError(f"calibration samples for input '{name}' must have shape [samples, {str(list(shape))[1:]}: {given} given")
+            expected = f"[samples, {', '.join(map(str, shape))}]"
+            raise QuantizationError(f"calibration samples for input '{name}' must have shape {expected}: {given} given")
         found[name] = array
         counts.add(len(array))
     if len(counts) > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,16 @@ Real = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """int8 ``codes``, output channels first; ``scale``: float64 per output channel. ``exact``: they are the model's own."""
+    """int8 ``codes``, output channels first; ``scale``: float64 per output channel.
+
+    ``requantized``: they replace integers of the model. ``error``: for weights that were rounded here, float64 [O, I/groups],
+    what rounding took from a channel's weights (real less quantized, summed over kernel positions).
+    """
 
     codes: NDArray[np.int8]
     scale: Real
-    exact: bool = True
+    requantized: bool = False
+    error: Real | None = None
 
 
 def is_constant(graph: Graph, operand: object) -> bool:
@@ -59,7 +64,7 @@ def convolution_weights(graph: Graph, name: str, channel_axis: int = 0) -> Weigh
     if stored is not None:
         return stored
     values = np.moveaxis(real_value(graph, name), channel_axis, 0)
-    return symmetric_weights(values, exact=tensor.quant is None)
+    return replace(symmetric_weights(values), requantized=tensor.quant is not None)
 
 
 def _stored(tensor: Tensor, channel_axis: int) -> Weights | None:
@@ -78,18 +83,22 @@ def _stored(tensor: Tensor, channel_axis: int) -> Weights | None:
     return Weights(codes.astype(np.int8), channels.astype(np.float64))
 
 
-def symmetric_weights(values: Real, exact: bool = True) -> Weights:
+def symmetric_weights(values: Real) -> Weights:
     """Weights quantized to −127 … 127 with a scale per output channel (dimension 0)."""
     if not np.all(np.isfinite(values)):
         raise QuantizationError("a weight is infinite or not a number; finite weights are needed")
     largest = np.abs(values).reshape(len(values), -1).max(axis=1, initial=0.0)
     scale = np.where(largest > 0, largest / _WEIGHT_LIMIT, 1.0)
     spread = scale.reshape(-1, *(1,) * (values.ndim - 1))
-    return Weights(np.rint(values / spread).astype(np.int8), scale, exact)
+    codes = np.rint(values / spread).astype(np.int8)
+    error = (values - codes * spread).reshape(*values.shape[:2], -1).sum(axis=2)
+    return Weights(codes, scale, error=error)
 
 
-def quantize_bias(graph: Graph, operand: object, weights: Weights, scale_in: float) -> tuple[NDArray[np.int32], Weights]:
-    """The bias as int32 in steps of scale_in · scale_weights, per output channel.
+def quantize_bias(
+    graph: Graph, operand: object, weights: Weights, scale_in: float, correction: Real | float = 0.0
+) -> tuple[NDArray[np.int32], Weights]:
+    """The bias as int32 in steps of scale_in · scale_weights, per output channel; ``correction`` is added to real values.
 
     Stored integers are taken as they are where their scale is that product; otherwise the real values are rounded. Where
     a bias would not leave room in 32 bits, that channel's weights get a coarser scale (returned).
@@ -102,7 +111,7 @@ def quantize_bias(graph: Graph, operand: object, weights: Weights, scale_in: flo
             stored = np.broadcast_to(tensor.data.reshape(-1), steps.shape)
             if np.all(np.abs(stored.astype(np.int64)) < 1 << 31):
                 return stored.astype(np.int32), weights
-    values = np.broadcast_to(real_value(graph, operand).reshape(-1), steps.shape)
+    values = np.broadcast_to(real_value(graph, operand).reshape(-1), steps.shape) + correction
     return _rounded_bias(values, weights, scale_in)
 
 
@@ -113,5 +122,5 @@ def _rounded_bias(values: Real, weights: Weights, scale_in: float) -> tuple[NDAr
     if np.any(least > weights.scale):
         scale = np.maximum(least, weights.scale)
         spread = (weights.scale / scale).reshape(-1, *(1,) * (weights.codes.ndim - 1))
-        weights = Weights(np.rint(weights.codes * spread).astype(np.int8), scale, exact=False)
+        weights = replace(weights, codes=np.rint(weights.codes * spread).astype(np.int8), scale=scale)
     return np.rint(values / (scale_in * weights.scale)).astype(np.int32), weights

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from systola.mapper.graph import Operation
 from systola.mapper.nnef.window_shapes import same_padding
@@ -41,9 +42,9 @@ def padding_of(op: Operation, extents: tuple[int, ...], kernel: tuple[int, ...])
 def _add_conv(b: Builder, source: str, target: Target, weights: Weights, bias: Any, window: _Window) -> None:
     """The node, its requantization worked out. ``bias``: an operand of the graph."""
     grid = b.grid(source)
-    if not weights.exact:
+    if weights.requantized:
         b.notes.append(f"the stored weights of '{target.name}' are not int8 around zero: they were quantized anew")
-    integers, weights = quantize_bias(b.graph, bias, weights, grid.scale)
+    integers, weights = quantize_bias(b.graph, bias, weights, grid.scale, _bias_correction(b, source, weights, window.groups))
     pairs = [b.factor(grid.scale * scale / target.grid.scale, target.name) for scale in weights.scale.tolist()]
     multiplier, shift = np.array(pairs, np.int32).reshape(-1, 2).T
     b.add(
@@ -54,6 +55,19 @@ def _add_conv(b: Builder, source: str, target: Target, weights: Weights, bias: A
             dilation=window.dilation, padding=window.padding, groups=window.groups,
         )
     )  # fmt: skip
+
+
+def _bias_correction(b: Builder, source: str, weights: Weights, groups: int) -> NDArray[np.float64] | float:
+    """What the rounding of weights takes from the mean of each output channel, by the input's mean per channel.
+
+    As in Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, with measured means.
+    """
+    means = b.grids.channel_means(source)
+    if weights.error is None or means is None:
+        return 0.0
+    outputs, per_group = weights.error.shape
+    group_means = means.reshape(groups, 1, per_group)
+    return np.asarray((weights.error.reshape(groups, outputs // groups, per_group) * group_means).sum(axis=2).reshape(-1))
 
 
 def _conv_reason(index: Index, op: Operation) -> str:
@@ -90,12 +104,12 @@ def _build_conv(b: Builder, op: Operation) -> None:
         (pairs[0], pairs[1]),
         op.attributes["groups"] or shape[1],
     )
-    _add_conv(b, source, b.target(op), Weights(codes, weights.scale, weights.exact), op.inputs["bias"], window)
+    _add_conv(b, source, b.target(op), replace(weights, codes=codes), op.inputs["bias"], window)
 
 
 def _pointwise(weights: Weights) -> Weights:
     """A matrix [O, I] as a 1×1 filter."""
-    return Weights(weights.codes[:, :, None, None], weights.scale, weights.exact)
+    return replace(weights, codes=weights.codes[:, :, None, None])
 
 
 def _linear_reason(index: Index, op: Operation) -> str:
@@ -132,7 +146,7 @@ def _build_matmul(b: Builder, op: Operation) -> None:
     rank = len(b.graph.tensors[op.inputs["B"]].shape)
     axis = rank - 2 if op.attributes["transposeB"] else rank - 1
     weights = convolution_weights(b.graph, op.inputs["B"], axis)
-    matrix = Weights(weights.codes.reshape(weights.codes.shape[0], -1), weights.scale, weights.exact)
+    matrix = replace(weights, codes=weights.codes.reshape(len(weights.codes), -1), error=None)
     target = b.target(op)
     if len(shape) == 2:
         _add_conv(b, source, target, _pointwise(matrix), 0.0, _Window())

@@ -21,9 +21,9 @@ from systola.mapper.reference_ops import FUNCTIONS
 __all__ = ["ELEMENTWISE"]
 
 _TABLE_OPERATIONS = (
-    "sigmoid", "tanh", "softplus", "softabs", "elu", "selu", "gelu", "silu", "exp", "log", "log2", "sqr", "sqrt", "rsqr", "rsqrt",
-    "rcp", "sign", "floor", "ceil", "round", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
-    "pow", "min", "max",
+    "sigmoid", "tanh", "softplus", "softabs", "elu", "selu", "gelu", "silu", "exp", "log", "log2", "sqr", "sqrt", "rsqr",
+    "rsqrt", "rcp", "sign", "floor", "ceil", "round", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh",
+    "acosh", "atanh", "pow", "min", "max",
 )  # fmt: skip
 
 

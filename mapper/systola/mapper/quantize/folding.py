@@ -104,7 +104,8 @@ def _fold(index: Index, op: Operation, affine: Affine, sources: dict[str, str]) 
     sources[result] = f"{index.source(op)} + {index.source(user)}"
     sources.pop(op.outputs[0], None)
     operations = [folded if x is op else x for x in graph.operations if x is not user]
-    return replace(graph, tensors={**graph.tensors, **constants}, operations=tuple(operations))
+    tensors = {key: tensor for key, tensor in graph.tensors.items() if key != op.outputs[0]}
+    return replace(graph, tensors={**tensors, **constants}, operations=tuple(operations))
 
 
 def _scaled(graph: Graph, op: Operation, affine: Affine) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from systola.hw.errors import QuantizationError
 from systola.mapper.graph import Operation
 from systola.mapper.quantize.graphs import Index, activation_inputs
@@ -27,7 +30,9 @@ class Ranges(Protocol):
 
     def range_of(self, name: str) -> tuple[float, float]:
         """Lowest and highest value to represent."""
-        ...  # pragma: no cover
+
+    def channel_means(self, name: str) -> NDArray[np.float64] | None:
+        """The mean of each channel (dimension 1); None where there are no channels."""
 
 
 class Grids:
@@ -49,6 +54,12 @@ class Grids:
             self._found[name] = self._find(name)
             self._open.discard(name)
         return self._found[name]
+
+    def channel_means(self, name: str) -> NDArray[np.float64] | None:
+        """Measured means per channel of a tensor of the model; None if there are none."""
+        if self._ranges is None or name not in self._index.graph.tensors:
+            return None
+        return self._ranges.channel_means(name)
 
     def _find(self, name: str) -> ActivationParameters:
         entry = self._index.graph.tensors[name].quant
@@ -83,14 +94,18 @@ class Grids:
         """In a quantized graph: a relu has its input's grid, and a tensor that is only moved has the result's."""
         graph = self._index.graph
         user = self._index.only_consumer(name)
-        if user is not None and graph.tensors[user.outputs[0]].quant is not None and user.outputs[0] not in self._plan.host:
-            if user.name in ("relu", "clamp") or self._rules[user.name].keeps_codes:
-                self.notes.append(f"'{name}' has no entry in graph.quant: the scale of '{user.outputs[0]}' was taken")
-                return self[user.outputs[0]]
+        if user is not None and graph.tensors[user.outputs[0]].quant is not None and self._moves(user):
+            self.notes.append(f"'{name}' has no entry in graph.quant: the scale of '{user.outputs[0]}' was taken")
+            return self[user.outputs[0]]
         if op is not None and op.name in ("relu", "clamp"):
             self.notes.append(f"'{name}' has no entry in graph.quant: the scale of its input was taken")
             return self[activation_inputs(graph, op)[0]]
         raise self._unknown(name)
+
+    def _moves(self, op: Operation) -> bool:
+        """The result holds input codes, perhaps clamped."""
+        on_host = op.outputs[0] in self._plan.host
+        return not on_host and (op.name in ("relu", "clamp") or self._rules[op.name].keeps_codes)
 
     def _unknown(self, name: str) -> QuantizationError:
         return QuantizationError(

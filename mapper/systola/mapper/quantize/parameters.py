@@ -38,7 +38,7 @@ class ActivationParameters:
     def codes(self, values: NDArray[Any]) -> NDArray[np.int8]:
         """``code`` of every value; not-a-number becomes the zero point."""
         codes = np.rint(np.nan_to_num(values, nan=0.0, posinf=math.inf, neginf=-math.inf) / self.scale) + self.zero_point
-        return np.clip(codes, self.low, self.high).astype(np.int8)
+        return np.asarray(np.clip(codes, self.low, self.high), np.int8)
 
     def values(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         """The real values of codes."""
@@ -85,7 +85,10 @@ def from_entry(entry: QuantEntry, name: str) -> ActivationParameters:
     low, high = (-half + symmetric, half - 1) if signed else (-128, 2 * half - 1 - 128)
     zero_point = round(float(zero.reshape(-1)[0])) - shift
     if not INT8_LOW <= zero_point <= INT8_HIGH:
-        raise QuantizationError(f"{entry.place}: the zero point of '{name}' is {zero_point + shift}, outside its {bits}-bit codes")
+        raise QuantizationError(
+            f"{entry.place}: the zero point of '{name}' is {zero_point + shift}, outside its codes of {bits} bits; a range that "
+            "holds zero is expected"
+        )
     return ActivationParameters(float(scale.reshape(-1)[0]), zero_point, low, high, not signed)
 
 

@@ -27,7 +27,7 @@ def quantize(
     *,
     multiplier_bits: int,
     calibration: Mapping[str, NDArray[Any]] | None = None,
-    method: Method = "minmax",
+    method: Method = "mse",
     percentile: float = 99.99,
     seed: int = 0,
 ) -> QuantGraph:
@@ -39,7 +39,7 @@ def quantize(
         calibration: real-valued samples by input name, [S, *shape]. A float graph without any is measured on random inputs
             drawn with ``seed``, which is of use for graphs with random weights only; it is noted. In a quantized graph they
             serve tensors without an entry.
-        method: how a range follows from the values seen; see ``Calibration``.
+        method: how a range follows from the values seen; see ``Calibration``. "mse" agreed best with float networks.
         percentile: for method "percentile".
 
     Raises:

@@ -39,6 +39,5 @@ def pair_factors(
         return float(weight[np.floor(d * a + e * b + 0.5) != exact].sum())
 
     sides = [{round_(math.ldexp(factor, shift)) for round_ in (math.floor, math.ceil)} for factor in factors]
-    pairs = [pair for pair in product(*sides) if max(map(abs, pair)) <= limit]
-    first = (nearest[0], nearest[1])
-    return min([first, *sorted(pairs)], key=cost), shift
+    pairs = [(a, b) for a, b in product(*map(sorted, sides)) if max(abs(a), abs(b)) <= limit]
+    return min([(nearest[0], nearest[1]), *pairs], key=cost), shift

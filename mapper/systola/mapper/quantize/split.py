@@ -24,7 +24,7 @@ class SampleSplit:
     evaluation: Mapping[str, NDArray[Any]]
 
 
-def split_calibration(samples: Mapping[str, NDArray[Any]], *, at_most: int = 32) -> SampleSplit:
+def split_calibration(samples: Mapping[str, NDArray[Any]], *, at_most: int = 16) -> SampleSplit:
     """Split samples for calibration and evaluation.
 
     Half of the samples, but no more than ``at_most``, evenly spread over the set, calibrate; all others evaluate. A

@@ -76,7 +76,8 @@ def _node_problem(graph: QuantGraph, node: Node, known: set[str]) -> str:
     if unmade:
         return f"'{unmade[0]}' is used before it is made"
     limit = (1 << graph.multiplier_bits) - 1
-    problem = _RANGES.get(type(node), lambda _node, _limit: "")(node, limit)
+    check = _RANGES.get(type(node))
+    problem = check(node, limit) if check else ""
     if problem or isinstance(node, Host):
         return problem
     expected = _SHAPES[type(node)](node, [graph.tensors[name].shape for name in node.inputs])
@@ -93,7 +94,7 @@ def _stage_a(node: Any, limit: int) -> str:
         return f"a multiplier lies outside 0 … {limit}"
     if np.any(shift < 0) or np.any(shift > MAX_SHIFT):
         return f"a shift lies outside 0 … {MAX_SHIFT}"
-    return _codes(node, "zero_out", "low", "high") or ("its clamp is empty" if node.low > node.high else "")
+    return _codes(node, "zero_out", "low", "high") or _empty_clamp(node)
 
 
 def _stage_b(node: Elementwise, limit: int) -> str:
@@ -103,7 +104,11 @@ def _stage_b(node: Elementwise, limit: int) -> str:
         return f"its shift {node.shift} lies outside 0 … {MAX_SHIFT}"
     if len(node.inputs) == 1 and node.multiplier_operand:
         return "it has a multiplier for an operand that it does not have"
-    return _codes(node, "zero_a", "zero_operand", "zero_out", "low", "high") or ("its clamp is empty" if node.low > node.high else "")
+    return _codes(node, "zero_a", "zero_operand", "zero_out", "low", "high") or _empty_clamp(node)
+
+
+def _empty_clamp(node: Any) -> str:
+    return "its clamp is empty" if node.low > node.high else ""
 
 
 def _codes(node: Any, *names: str) -> str:

@@ -46,7 +46,7 @@ def _requantize_wide(sums: Array, bias: Array | int, multiplier: Array | int, sh
     wide = np.asarray(shift, np.int64)
     product = (sums.astype(np.int64) + bias) * np.asarray(multiplier, np.int64)
     rounded = (product + (np.int64(1) << wide >> 1)) >> wide
-    return np.clip(rounded + zero_point, low, high).astype(np.int8)
+    return np.asarray(np.clip(rounded + zero_point, low, high), np.int8)
 
 
 def elementwise(

@@ -19,7 +19,8 @@ def quantize_input(tensor: QuantTensor, values: NDArray[Any]) -> NDArray[Any]:
     """
     if tensor.is_float:
         return np.asarray(values)
-    return np.clip(np.rint(np.asarray(values, np.float64) / tensor.scale) + tensor.zero_point, -128, 127).astype(np.int8)
+    codes = np.rint(np.asarray(values, np.float64) / tensor.scale) + tensor.zero_point
+    return np.asarray(np.clip(np.nan_to_num(codes, nan=tensor.zero_point), -128, 127), np.int8)
 
 
 def dequantize(tensor: QuantTensor, codes: NDArray[Any]) -> NDArray[np.float64]:

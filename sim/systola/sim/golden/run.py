@@ -81,7 +81,8 @@ def _check(graph: QuantGraph, inputs: Mapping[str, Array]) -> int:
         array = np.asarray(inputs[name]) if name in inputs else None
         if array is None or array.shape[1:] != tensor.shape or (array.dtype != np.int8 and not tensor.is_float):
             given = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
-            raise DataModelError(f"input '{name}' must be int8 codes of shape [samples, {str(list(tensor.shape))[1:]}; {given} was given")
+            expected = f"[samples, {', '.join(map(str, tensor.shape))}]"
+            raise DataModelError(f"input '{name}' must be int8 codes of shape {expected}; {given} was given")
         counts.add(len(array))
     if len(counts) > 1:
         raise DataModelError(f"the inputs have different numbers of samples: {sorted(counts)}")

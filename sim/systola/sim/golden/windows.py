@@ -76,10 +76,11 @@ def _convolve_part(x: Codes, node: Conv, weights: Array) -> Codes:
 def _matrix_product(x: Array, node: Conv, weights: Array) -> Array:
     kernel = weights.shape[2], weights.shape[3]
     windows = _windows(x, kernel, node.stride, node.dilation)
-    samples, channels, height, width = windows.shape[:4]
+    samples, _, height, width = windows.shape[:4]
     columns = windows.transpose(0, 1, 4, 5, 2, 3).reshape(samples, node.groups, -1, height * width)
     matrix = weights.reshape(node.groups, len(weights) // node.groups, -1)
-    return np.matmul(matrix, columns).reshape(samples, len(weights), height, width)
+    sums: Array = np.matmul(matrix, columns)
+    return sums.reshape(samples, len(weights), height, width)
 
 
 def _depthwise(x: Array, node: Conv, weights: Array) -> Array:
