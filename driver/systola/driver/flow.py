@@ -88,7 +88,8 @@ def prepare(options: Options, notify: Notify = lambda _: None, *, need_samples: 
         notify("quantizing" if float_graph.quantized else "calibrating and quantizing")
         calibration = None
         if samples is not None and samples.calibration is not None:
-            calibration = {float_graph.inputs[0]: np.asarray(samples.calibration)}
+            name = float_graph.inputs[0]
+            calibration = {name: np.asarray(samples.calibration).reshape(-1, *float_graph.tensors[name].shape)}
         extra = {} if options.method is None else {"method": options.method}
         graph = quantize(float_graph, multiplier_bits=params.multiplier_bits, calibration=calibration, **extra)
     with _timed(seconds, "compile"):
