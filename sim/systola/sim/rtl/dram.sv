@@ -7,11 +7,11 @@
 // latency, B the bandwidth in bytes per cycle, D the bytes of a beat. At the edge that ends cycle n, in this order:
 //   1. What was handed over in cycle n (VALID and READY both 1) is taken: a read or write address, a write beat (into a
 //      buffer of one), a read beat (the output register is empty again), a response.
-//   2. credit = min(credit + B, D + B).
+//   2. credit = min(credit + B, D + B); it is full when a run begins.
 //   3. A read beat is wanted if the output register is empty and the oldest read burst was taken at the end of cycle n - L + 1
 //      or earlier. A write beat is wanted if the buffer is full and its address was taken.
 //   4. Each wanted beat costs D of the credit. If both are wanted and credit < 2 D, the side that lost the last such
-//      contest goes first (reads, the first time). A granted read beat is on the bus from cycle n + 1 on; a granted
+//      contest goes first (reads, the first time in a run). A granted read beat is on the bus from cycle n + 1 on; a granted
 //      write beat is in memory, and its buffer is free in cycle n + 1.
 //   5. A burst whose last beat was written at the end of cycle d is answered from cycle d + L on, oldest first, one a cycle.
 // So a read address taken in cycle t has its first beat in cycle t + L, an unhindered burst then moves a beat a cycle where
@@ -27,6 +27,7 @@ module systola_dram #(
     input  logic                      reload,
     input  longint                    run_cycle,  // for the records of write bursts
     input  int                        run,
+    input  logic                      trace_running,  // a program runs
     input  logic [ADDRESS_BITS-1:0]   araddr,
     input  logic [7:0]                arlen,
     input  logic [2:0]                arsize,
@@ -147,6 +148,12 @@ module systola_dram #(
     trace_writes = systola_setting(SETTING_TRACE_WRITES) != 0;
     read_bursts = 0;
     write_bursts = 0;
+  endtask
+
+  // Between programs: each begins with the same memory, so its cycles do not depend on what ran before.
+  task automatic rest();
+    credit = credit_limit;
+    write_first = 0;
   endtask
 
   task automatic clear();
@@ -335,6 +342,7 @@ module systola_dram #(
         check_offers();
       take_transfers();
       credit = credit + rate > credit_limit ? credit_limit : credit + rate;
+      if (!trace_running) rest();
       if (stalls) step_random();
       grant_beats(read_count != 0 && !read_full && read_due[read_head] <= now && !(stalls && random[7:0] < stall_r),
                   write_full && write_count != 0);
