@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from systola.driver.files import write_bytes, write_text
 from systola.hw.emit import emit_verilog
 from systola.hw.isa import ISA_VERSION
 from systola.hw.params import Params
 from systola.mapper.image import HostStep, Image, Step
 from systola.mapper.listing import listing
+from systola.reports.files import write_bytes, write_text
 
 __all__ = ["manifest", "write_image", "write_verilog"]
 

@@ -16,7 +16,6 @@ from rich.table import Table
 
 from systola.driver.artifacts import write_image, write_verilog
 from systola.driver.bisect import find_difference
-from systola.driver.files import output_folder, safe_name, write_array
 from systola.driver.flow import Options, prepare, run, with_dram
 from systola.driver.open import BACKENDS
 from systola.driver.samples import load_samples, stacked
@@ -24,6 +23,7 @@ from systola.hw.config import load_config
 from systola.hw.errors import ConfigError, MismatchError, SystolaError
 from systola.hw.params import Params
 from systola.mapper.nnef import read_model
+from systola.reports.files import output_folder, safe_name, write_array
 from systola.reports.model import build_report
 from systola.reports.record import RunRecord
 from systola.reports.terminal import print_report
