@@ -1,0 +1,188 @@
+"""Where the cycles went: every cycle of every engine, by layer and by class, from the trace.
+
+An engine's cycles between the retirement of its previous instruction and of instruction i (that cycle included) belong to the layer
+of instruction i, whatever the engine did in them: waiting for an instruction's operands is that instruction's cost. Its cycles after
+its last instruction belong to the program's last layer. So for each engine layers and classes sum to the program's cycles.
+
+A layer is complete when the last of its instructions, over all engines, has retired; its cycles are those from the completion of
+what was complete before it. So the layers' cycles sum to the program's cycles too, although layers overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from systola.hw.errors import SystolaError
+from systola.hw.isa import ENGINES, Engine, Instruction
+from systola.hw.registers import CycleClass
+
+__all__ = ["Attribution", "InstructionTimes", "Spans", "TraceKind", "attribute", "check_sums"]
+
+
+
+class TraceKind(IntEnum):
+    """What a trace record says, as the simulation numbers it; a test holds the two together."""
+
+    CLASS = 0
+    TAKEN = 1
+    RETIRED = 2
+    END = 3
+
+
+Int64 = NDArray[np.int64]
+CLASSES = len(CycleClass)
+
+
+@dataclass(frozen=True)
+class InstructionTimes:
+    """Instructions in time, one entry each; cycles count from the first program's start, programs following each other.
+
+    ``begin``: the engine took the instruction, or finished the one before if that is later. ``end``: the cycle after its last.
+    ``index``: the instruction's place in its engine's sequence in its program.
+    """
+
+    engine: Int64
+    layer: Int64
+    begin: Int64
+    end: Int64
+    index: Int64
+
+
+@dataclass(frozen=True)
+class Spans:
+    """What an engine did: from cycle ``begin`` to before ``end`` it was in ``cycle_class``, for ``layer``."""
+
+    begin: Int64
+    end: Int64
+    cycle_class: Int64
+    layer: Int64
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The cycles of one inference.
+
+    ``cycles``: all programs together; ``program_cycles``: each. ``classes``: [engine, layer, class]. ``layer_cycles``: [layer].
+    ``spans``: by engine, in order, without gaps.
+    """
+
+    cycles: int
+    program_cycles: tuple[int, ...]
+    classes: Int64
+    layer_cycles: Int64
+    instructions: InstructionTimes
+    spans: dict[Engine, Spans]
+
+
+def attribute(trace: NDArray[np.void], programs: Sequence[Sequence[Instruction]], layers: int) -> Attribution:
+    """The attribution of one inference's trace (``TRACE_DTYPE``) to ``layers`` layers.
+
+    ``programs``: of each run, the instructions in program order. Raises SystolaError where trace and programs do not agree or the
+    sums are not exact.
+    """
+    classes = np.zeros((len(ENGINES), layers, CLASSES), dtype=np.int64)
+    layer_cycles = np.zeros(layers, dtype=np.int64)
+    times: list[InstructionTimes] = []
+    spans: dict[Engine, list[Spans]] = {engine: [] for engine in ENGINES}
+    lengths: list[int] = []
+    for run, program in enumerate(programs):
+        records = trace[trace["run"] == run]
+        cycles, start = _cycles(records, run), sum(lengths)
+        last = next((i["tag"] for i in reversed(program) if i.engine is not None), 0)
+        completion = np.zeros(layers, dtype=np.int64)
+        for engine in ENGINES:
+            own = records[records["engine"] == engine]
+            tags = np.array([i["tag"] for i in program if i.engine is engine], dtype=np.int64)
+            begin, end = _instructions(own, tags, engine, run, cycles)
+            np.maximum.at(completion, tags, end)
+            part = _spans(own, np.append(end, cycles), np.append(tags, last), engine, run)
+            np.add.at(classes[engine], (part.layer, part.cycle_class), part.end - part.begin)
+            spans[engine].append(Spans(part.begin + start, part.end + start, part.cycle_class, part.layer))
+            number = np.full(len(tags), int(engine), dtype=np.int64)
+            times.append(InstructionTimes(number, tags, begin + start, end + start, np.arange(len(tags))))
+        layer_cycles += _layer_cycles(completion, cycles, last)
+        lengths.append(cycles)
+    result = Attribution(
+        sum(lengths), tuple(lengths), classes, layer_cycles, _joined_times(times), {e: _joined_spans(s) for e, s in spans.items()}
+    )
+    check_sums(result)
+    return result
+
+
+def check_sums(attribution: Attribution) -> None:
+    """Raises SystolaError unless the cycles of each engine, and of the layers, sum to the total exactly."""
+    for engine in ENGINES:
+        total = int(attribution.classes[engine].sum())
+        if total != attribution.cycles:
+            raise SystolaError(
+                f"the {engine.name.lower()} engine's cycles by layer and class sum to {total}, the programs took "
+                f"{attribution.cycles}: the trace is not complete"
+            )
+    total = int(attribution.layer_cycles.sum())
+    if total != attribution.cycles:
+        raise SystolaError(f"the layers' cycles sum to {total}, the programs took {attribution.cycles}")
+
+
+def _cycles(records: NDArray[np.void], run: int) -> int:
+    ends = records[records["kind"] == TraceKind.END]["cycle"]
+    if len(ends) != 1:
+        raise SystolaError(f"the trace has {len(ends)} ends of program {run}; exactly one was expected")
+    return int(ends[0])
+
+
+def _instructions(own: NDArray[np.void], tags: Int64, engine: Engine, run: int, cycles: int) -> tuple[Int64, Int64]:
+    """(begin, end) of an engine's instructions in one program."""
+    taken = own[own["kind"] == TraceKind.TAKEN]["cycle"].astype(np.int64)
+    retired = own[own["kind"] == TraceKind.RETIRED]["cycle"].astype(np.int64)
+    if len(taken) != len(tags) or len(retired) != len(tags):
+        raise SystolaError(
+            f"program {run} has {len(tags)} instructions for the {engine.name.lower()} engine; the trace says that it took "
+            f"{len(taken)} and finished {len(retired)}"
+        )
+    end = np.minimum(retired + 1, cycles)
+    return np.maximum(taken, np.append(0, end)[: len(end)]), end
+
+
+def _spans(own: NDArray[np.void], bounds: Int64, layers: Int64, engine: Engine, run: int) -> Spans:
+    """Spans of one class and one layer: cut where the class changes and at ``bounds``, each the end of its layer's part."""
+    changes = own[own["kind"] == TraceKind.CLASS]
+    starts, values = changes["cycle"].astype(np.int64), changes["value"].astype(np.int64)
+    if not len(starts) or starts[0] != 0:
+        raise SystolaError(f"the trace of program {run} does not say what the {engine.name.lower()} engine did in cycle 0")
+    cuts = np.unique(np.concatenate([starts, bounds]))
+    cuts = cuts[cuts <= bounds[-1]]
+    begin, end = cuts[:-1], cuts[1:]
+    return Spans(
+        begin, end, values[np.searchsorted(starts, begin, "right") - 1], layers[np.searchsorted(bounds, begin, "right")]
+    )
+
+
+def _layer_cycles(completion: Int64, cycles: int, last: int) -> Int64:
+    """Cycles of each layer from when all before it was complete; what follows the last completion is the last layer's."""
+    order = np.argsort(completion, kind="stable")
+    result = np.zeros_like(completion)
+    result[order] = np.diff(completion[order], prepend=0)
+    result[last] += cycles - int(completion.max(initial=0))
+    return result
+
+
+def _joined_times(parts: Sequence[InstructionTimes]) -> InstructionTimes:
+    def joined(name: str) -> Int64:
+        arrays = [getattr(part, name) for part in parts]
+        return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)
+
+    return InstructionTimes(*(joined(name) for name in ("engine", "layer", "begin", "end", "index")))
+
+
+def _joined_spans(parts: Sequence[Spans]) -> Spans:
+    def joined(name: str) -> Int64:
+        arrays = [getattr(part, name) for part in parts]
+        return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)
+
+    return Spans(*(joined(name) for name in ("begin", "end", "cycle_class", "layer")))
+
