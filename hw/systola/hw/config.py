@@ -99,11 +99,11 @@ class RequantizeConfig(_Section):
     """Requantization."""
 
     multiplier_bits: int = Field(
-        default=16,
+        default=17,
         ge=8,
         le=17,
         description="Bits of the unsigned requantization multiplier: the relative precision of a scale. 17 is the most "
-        "an 18-bit signed FPGA multiplier takes.",
+        "an 18-bit signed FPGA multiplier takes; with 16, 3 in 100 results of ResNet8 change their class against TFLite.",
     )
 
 
