@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from rtl import RtlPool
 
 # Fixed seeds: a failure seen once is seen again; hypothesis prints the falsifying example.
 settings.register_profile(
@@ -31,3 +36,13 @@ def models() -> Path:
     if folder is None:
         pytest.skip("the trained networks are not here: set SYSTOLA_MODELS to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def rtl() -> Iterator[RtlPool]:
+    """RTL simulations by preset, opened once each and closed at the end."""
+    from rtl import RtlPool  # noqa: PLC0415 - loads everything: only for tests that simulate
+
+    pool = RtlPool()
+    yield pool
+    pool.close()
