@@ -46,7 +46,8 @@ class Difference:
         when = "" if self.cycle is None else f", written in cycle {self.cycle} of program {self.program}"
         return (
             f"the first difference from golden is in layer '{self.layer}', tensor '{self.tensor}', element "
-            f"{list(self.element)}{tile}{when}: expected {self.expected}, found {self.found}; {self.wrong} elements of the tensor are wrong"
+            f"{list(self.element)}{tile}{when}: expected {self.expected}, found {self.found}; "
+            f"{self.wrong} elements of the tensor are wrong"
         )
 
 

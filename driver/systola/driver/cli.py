@@ -44,7 +44,7 @@ Weights = Annotated[int | None, typer.Option(help="Draw weights from this seed, 
 Latency = Annotated[int | None, typer.Option(help="Cycles from a DRAM read to its first beat.", min=1, max=4096)]
 Rate = Annotated[int | None, typer.Option(help="Bytes that the DRAM moves per cycle.", min=1, max=128)]
 Calibration = Annotated[Path | None, typer.Option(help="Samples (.npy) to calibrate a float network on.")]
-Method = Annotated[str | None, typer.Option(help="How ranges are chosen: minmax or percentile.")]
+Method = Annotated[str, typer.Option(help="How ranges are chosen: mse, minmax or percentile.")]
 Samples = Annotated[Path | None, typer.Option(help="Samples (.npy), one row each; default: the model's samples/input.npy.")]
 Waveform = Annotated[Path | None, typer.Option(help="If a byte differs, write the waveform around it to this file (VCD).")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results.")]
@@ -62,7 +62,7 @@ def run_command(
     dram_latency: Latency = None,
     dram_bytes_per_cycle: Rate = None,
     calibration: Calibration = None,
-    method: Method = None,
+    method: Method = "mse",
     spill: Annotated[bool, typer.Option(help="Send every tensor to memory, so that every one is compared.")] = False,
     waveform: Waveform = None,
     output: Output = None,

