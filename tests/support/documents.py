@@ -1,8 +1,8 @@
 """The code in the documentation: fenced blocks, and what is expected of them.
 
 In a ``console`` block, lines that begin with ``$`` are commands; the lines below each are in its output in this order, spaces
-counted as one and ``...`` as anything. A ``python`` block runs as it is. A block whose first line is ``# NAME.toml`` or
-``# NAME.nnef`` is a file that the reader is told to write.
+counted as one and ``...`` as anything. A ``python`` block runs as it is; ``python rtl`` says that it needs the RTL
+simulation. A block whose first line is ``# NAME.toml`` or ``# NAME.nnef`` is a file that the reader is told to write.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from pathlib import Path
 __all__ = ["ROOT", "Block", "Command", "blocks", "commands", "documents", "matches", "needs_rtl"]
 
 ROOT = Path(__file__).parents[2]
-_FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\w*)( rtl)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# ([\w.-]+\.(?:toml|nnef|py))\n")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: where it is, its language, its text; ``file``: the name of the file that it is."""
+    """A fenced block: where it is, its language, its text; ``marked``: it says that it needs the RTL simulation."""
 
     page: Path
     line: int
     language: str
     text: str
+    marked: bool = False
 
     @property
     def file(self) -> str | None:
@@ -53,7 +54,7 @@ def blocks(page: Path) -> Iterator[Block]:
     """The fenced blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
     for found in _FENCE.finditer(text):
-        yield Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2])
+        yield Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[3], found[2] is not None)
 
 
 def commands(block: Block) -> Iterator[Command]:
@@ -65,10 +66,9 @@ def commands(block: Block) -> Iterator[Command]:
 
 def needs_rtl(block: Block) -> bool:
     """Whether the block builds or runs the RTL simulation."""
-    if block.language == "python":
-        return "RtlSession" in block.text or '"rtl"' in block.text
-    runs = (command.line for command in commands(block) if block.language == "console")
-    return any(line.startswith("systola run") and not re.search(r"--backend (interp|golden)", line) for line in runs)
+    lines = [command.line for command in commands(block)] if block.language == "console" else []
+    runs = [line for line in lines if line.startswith("systola run")]
+    return block.marked or any(not re.search(r"--backend (interp|golden)\b", line) for line in runs)
 
 
 def matches(expected: tuple[str, ...], output: str) -> str | None:
