@@ -35,6 +35,7 @@ from systola.mapper.quantgraph import (
     Transpose,
     Upsample,
 )
+from systola.mapper.selection import place_channels
 
 __all__ = ["lower"]
 
@@ -375,24 +376,33 @@ def _lower_transpose(state: _State, node: Transpose) -> None:
 
 def _lower_slice(state: _State, node: Slice) -> None:
     shape, lanes = state.shapes[node.inputs[0]], state.params.lanes
-    if len(shape) != 4 or node.stride[:2] != (1, 1) or node.begin[1] % lanes or max(node.stride) > MAX_WINDOW:
-        state.host(node, f"it does not begin at a multiple of {lanes} channels")
+    if len(shape) != 4 or node.stride[:2] != (1, 1) or max(node.stride) > MAX_WINDOW:
+        state.host(node, "it takes other than consecutive channels of a [1, C, H, W] tensor")
         return
     part = node.inputs[0]
     if node.begin[1] or node.end[1] != shape[1]:
         part = f"{node.name}.channels"
-        state.shapes[part] = (1, node.end[1] - node.begin[1], *shape[2:])
-        state.aliases[part] = Alias(node.inputs[0], node.begin[1] // lanes)
+        count = node.end[1] - node.begin[1]
+        state.shapes[part] = (1, count, *shape[2:])
+        if node.begin[1] % lanes:
+            zero, bits = state.graph.tensors[node.inputs[0]].zero_point, state.params.multiplier_bits
+            moved = place_channels(node, node.inputs[0], part, (shape[1], count), -node.begin[1], zero, bits)
+            state.layers.append(moved)
+        else:
+            state.aliases[part] = Alias(node.inputs[0], node.begin[1] // lanes)
     window = Window(stride=(node.stride[2], node.stride[3]), padding=((-node.begin[2], 0), (-node.begin[3], 0)))
     state.layers.append(_vector(node, VectorOp.COPY, window=window, input=part))
 
 
 def _lower_concat(state: _State, node: Concat) -> None:
-    """Each part is written straight into the whole where it begins at a plane; otherwise the host joins them."""
+    """Each part is written straight into the whole where all begin at a plane; otherwise the array moves channels."""
     lanes = state.params.lanes
     channels = [channels_height_width(state.shapes[name])[0] for name in node.inputs]
-    if node.axis != 1 or len(state.shapes[node.output]) < 3 or any(c % lanes for c in channels[:-1]):
-        state.host(node, f"its parts do not begin at multiples of {lanes} channels")
+    if node.axis != 1 or len(state.shapes[node.output]) < 3:
+        state.host(node, "it joins other than channels")
+        return
+    if any(c % lanes for c in channels[:-1]):
+        _join_on_array(state, node, channels)
         return
     plane = 0
     for name, count in zip(node.inputs, channels, strict=True):
@@ -406,6 +416,17 @@ def _lower_concat(state: _State, node: Concat) -> None:
             copy = _vector(node, VectorOp.COPY, input=name)
             state.layers.append(replace(copy, name=part, output=part))
         plane += -(-count // lanes)
+
+
+def _join_on_array(state: _State, node: Concat, channels: list[int]) -> None:
+    """Parts that begin inside a word: each is moved to its channels and added to those before."""
+    zero, bits = state.graph.tensors[node.output].zero_point, state.params.multiplier_bits
+    first, before = 0, ""
+    for number, (name, count) in enumerate(zip(node.inputs, channels, strict=True)):
+        output = node.output if number == len(channels) - 1 else f"{node.name}.joined{number}"
+        state.shapes[output] = state.shapes[node.output]
+        state.layers.append(place_channels(node, name, output, (count, sum(channels)), first, zero, bits, before))
+        first, before = first + count, output
 
 
 def _can_live_inside(state: _State, name: str, node: Concat) -> bool:
