@@ -10,6 +10,7 @@ from systola.mapper.image import LayerInfo
 from systola.reports.attribution import Attribution
 from systola.reports.classes import CLASS_REMEDIES, CLASS_WORDS
 from systola.reports.schema import Advice
+from systola.reports.words import percent
 
 __all__ = ["advice"]
 
@@ -30,7 +31,7 @@ def advice(attribution: Attribution, layers: Sequence[LayerInfo]) -> Advice | No
     part = int(table[:, worst].max()) / cycles
     share = cycles / attribution.cycles
     text = (
-        f"The array's largest loss is '{CLASS_WORDS[worst]}': {cycles:,} cycles, at most {share:.1%} of the time could be saved "
-        f"({part:.0%} of it in {layer.name}); {CLASS_REMEDIES[worst]}."
+        f"The array's largest loss is '{CLASS_WORDS[worst]}': {cycles:,} cycles, at most {percent(share)} of the time could be saved "
+        f"({percent(part)} of it in {layer.name}); {CLASS_REMEDIES[worst]}."
     )
     return Advice(engine="array", cycle_class=worst.name.lower(), cycles=cycles, share=share, layer=layer.name, text=text)

@@ -1,8 +1,9 @@
 """Where the cycles went: every cycle of every engine, by layer and by class, from the trace.
 
-An engine's cycles between the retirement of its previous instruction and of instruction i (that cycle included) belong to the layer
-of instruction i, whatever the engine did in them: waiting for an instruction's operands is that instruction's cost. Its cycles after
-its last instruction belong to the program's last layer. So for each engine layers and classes sum to the program's cycles.
+An engine's cycles between the retirement of its previous instruction and of instruction i (that cycle included) belong to the
+layer of instruction i, whatever the engine did in them: waiting for an instruction's operands is that instruction's cost. Its
+cycles after its last instruction belong to the program's last layer. So for each engine layers and classes sum to the program's
+cycles.
 
 A layer is complete when the last of its instructions, over all engines, has retired; its cycles are those from the completion of
 what was complete before it. So the layers' cycles sum to the program's cycles too, although layers overlap.
@@ -68,13 +69,14 @@ class Attribution:
     """The cycles of one inference.
 
     ``cycles``: all programs together; ``program_cycles``: each. ``classes``: [engine, layer, class]. ``layer_cycles``: [layer].
-    ``spans``: by engine, in order, without gaps.
+    ``completion``: [layer], the cycle in which a layer is complete, 0 for layers without instructions. ``spans``: by engine, in order, without gaps.
     """
 
     cycles: int
     program_cycles: tuple[int, ...]
     classes: Int64
     layer_cycles: Int64
+    completion: Int64
     instructions: InstructionTimes
     spans: dict[Engine, Spans]
 
@@ -86,7 +88,7 @@ def attribute(trace: NDArray[np.void], programs: Sequence[Sequence[Instruction]]
     sums are not exact.
     """
     classes = np.zeros((len(ENGINES), layers, CLASSES), dtype=np.int64)
-    layer_cycles = np.zeros(layers, dtype=np.int64)
+    layer_cycles, completed = np.zeros(layers, dtype=np.int64), np.zeros(layers, dtype=np.int64)
     times: list[InstructionTimes] = []
     spans: dict[Engine, list[Spans]] = {engine: [] for engine in ENGINES}
     lengths: list[int] = []
@@ -106,10 +108,12 @@ def attribute(trace: NDArray[np.void], programs: Sequence[Sequence[Instruction]]
             number = np.full(len(tags), int(engine), dtype=np.int64)
             times.append(InstructionTimes(number, tags, begin + start, end + start, np.arange(len(tags))))
         layer_cycles += _layer_cycles(completion, cycles, last)
+        completed[completion > 0] = completion[completion > 0] + start
         lengths.append(cycles)
     result = Attribution(
-        sum(lengths), tuple(lengths), classes, layer_cycles, _joined_times(times), {e: _joined_spans(s) for e, s in spans.items()}
-    )
+        sum(lengths), tuple(lengths), classes, layer_cycles, completed, _joined_times(times),
+        {engine: _joined_spans(parts) for engine, parts in spans.items()},
+    )  # fmt: skip
     check_sums(result)
     return result
 

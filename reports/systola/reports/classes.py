@@ -8,7 +8,8 @@ __all__ = ["CLASS_COLOURS", "CLASS_ORDER", "CLASS_REMEDIES", "CLASS_WORDS"]
 
 CLASS_ORDER = (
     CycleClass.BUSY, CycleClass.SETUP, CycleClass.FLUSH, CycleClass.WEIGHTS, CycleClass.BANK, CycleClass.DRAM,
-    CycleClass.WAIT_LOAD, CycleClass.WAIT_ARRAY, CycleClass.WAIT_DRAIN, CycleClass.WAIT_VECTOR, CycleClass.WAIT_STORE, CycleClass.IDLE,
+    CycleClass.WAIT_LOAD, CycleClass.WAIT_ARRAY, CycleClass.WAIT_DRAIN, CycleClass.WAIT_VECTOR, CycleClass.WAIT_STORE,
+    CycleClass.IDLE,
 )  # fmt: skip
 """Useful work first, then what can be shortened, then waiting, then nothing."""
 

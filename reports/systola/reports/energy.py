@@ -54,8 +54,8 @@ class _Row:
 
 
 def memory_access_scale(word_bits: int, capacity_bytes: int) -> float:
-    """An access of a memory, in accesses of the 8 KiB memory of 64 bits: proportional to the word's bits and to the square root of the
-    capacity."""
+    """An access of a memory, in accesses of the 8 KiB memory of 64 bits: proportional to the word's bits and to the square root of
+    the capacity."""
     return word_bits / REFERENCE_WORD_BITS * sqrt(capacity_bytes / REFERENCE_MEMORY_BYTES)
 
 
@@ -115,7 +115,8 @@ def _rows(actions: LayerActions, params: Params, table: Technology, events: Mapp
 
     def counted(action: str, component: str, unit: str, event: Event, primitive: Primitive, scale: float, each: int = 1) -> _Row:
         counts = actions.of(event) * each
-        return _Row(action, component, unit, primitive, scale, counts, int(counts.sum()) if events is None else events[event] * each)
+        total = int(counts.sum()) if events is None else events[event] * each
+        return _Row(action, component, unit, primitive, scale, counts, total)
 
     def derived(action: Arithmetic, primitive: Primitive, scale: float) -> _Row:
         counts = actions.of(action)

@@ -21,7 +21,10 @@ __all__ = ["Report", "attribution_of", "build_report", "report_schema"]
 
 
 def attribution_of(record: RunRecord) -> Attribution | None:
-    """Where the first sample's cycles went; None for backends without time. Raises SystolaError where trace and counters differ."""
+    """Where the first sample's cycles went; None for backends without time.
+
+    Raises SystolaError where trace and counters differ.
+    """
     if record.trace is None or not record.cycles:
         return None
     programs = [step.instructions for step in record.image.steps if isinstance(step, ProgramStep)]
@@ -39,7 +42,10 @@ def attribution_of(record: RunRecord) -> Attribution | None:
 
 
 def build_report(record: RunRecord) -> Report:
-    """The report of a run. Raises ConfigError for a technology without table, SystolaError for a trace that contradicts itself."""
+    """The report of a run.
+
+    Raises ConfigError for a technology without table, SystolaError for a trace that contradicts itself or the counters.
+    """
     params, attribution = Params(record.config), attribution_of(record)
     actions = layer_actions(record.image, params)
     cycles = record.cycles[0] if record.cycles else None
@@ -97,7 +103,9 @@ def _layer(
     cycles = None if host or attribution is None else int(attribution.layer_cycles[info.tag])
     engines = None
     if not host and attribution is not None:
-        engines = {e.name.lower(): _classes(dict(zip(CycleClass, attribution.classes[e, info.tag], strict=True))) for e in ENGINES}
+        table = attribution.classes[:, info.tag]
+        engines = {e.name.lower(): _classes(dict(zip(CycleClass, table[e], strict=True))) for e in ENGINES}
+    own = None if engines is None else sum(engines[info.unit].values())
     return LayerReport(
         tag=info.tag,
         name=info.name,
@@ -108,7 +116,8 @@ def _layer(
         output_shape=list(info.shape),
         macs=info.macs,
         cycles=cycles,
-        utilization=info.macs / (params.macs_per_cycle * cycles) if cycles else None,
+        unit_cycles=own,
+        utilization=info.macs / (params.macs_per_cycle * own) if own else None,
         engines=engines,
         dram_read_bytes=None if host else int(actions.read_bytes[info.tag]),
         dram_write_bytes=None if host else int(actions.write_bytes[info.tag]),

@@ -57,11 +57,14 @@ class EnergyReport(_Part):
 
     technology: str
     counts_from: Literal["counters", "program"] = Field(
-        description="Where action counts come from: the accelerator's counters, or the program's instructions where a backend has none."
+        description="Where action counts come from: the accelerator's counters, or the program's instructions where a backend has "
+        "none."
     )
     actions: list[ActionEnergy]
     components: dict[str, Bounded]
-    static_j: Bounded | Literal["unknown"] = Field(description="Leakage over the latency; unknown where the table has no source for it.")
+    static_j: Bounded | Literal["unknown"] = Field(
+        description="Leakage over the latency; unknown where the table has no source for it."
+    )
     not_counted: list[str] = Field(description="What the energy does not include.")
     bounds: str = Field(description="How low and high were made.")
 
@@ -78,8 +81,14 @@ class LayerReport(_Part):
     output_shape: list[int]
     macs: int
     cycles: int | None = Field(description="From the completion of what was complete before to this layer's completion.")
-    utilization: float | None = Field(description="macs / (rows · columns · cycles).")
-    engines: dict[str, Classes] | None = Field(description="Cycles of each engine by class, up to the layer's last instruction on it.")
+    unit_cycles: int | None = Field(
+        description="Cycles of the layer's own engine (array or vector) that belong to it: from the last instruction of the layer "
+        "before on that engine to its own last."
+    )
+    utilization: float | None = Field(description="macs / (rows · columns · unit_cycles): layers overlap, so cycles may be fewer.")
+    engines: dict[str, Classes] | None = Field(
+        description="Cycles of each engine by class, up to the layer's last instruction on it."
+    )
     dram_read_bytes: int | None = Field(description="Bytes that its load instructions move.")
     dram_write_bytes: int | None = Field(description="Bytes that its store instructions move.")
     energy_j: Bounded | None
@@ -137,8 +146,8 @@ class Report(_Part):
     macs_accelerator: int = Field(description="Of these, on the accelerator.")
     utilization: float | None = Field(description="macs_accelerator / (rows · columns · cycles_total).")
     array_occupancy: float | None = Field(
-        description="Of the multipliers' slots in which the array worked, the share that the network's definition asked for; the rest is "
-        "padding and rows or columns without a channel."
+        description="Of the multipliers' slots in which the array worked, the share that the network's definition asked for; the "
+        "rest is padding and rows or columns without a channel."
     )
     layers: list[LayerReport]
     engines: dict[str, Classes] | None = Field(description="Cycles of each engine by class; each engine's sum to cycles_total.")

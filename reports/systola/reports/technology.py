@@ -75,7 +75,9 @@ def technologies() -> tuple[str, ...]:
 def load_technology(name: str) -> Technology:
     """A table by name. Raises ConfigError if there is none."""
     if name not in technologies():
-        raise ConfigError(f"technology.name is '{name}': there is no such energy table; the tables are {', '.join(technologies())}")
+        raise ConfigError(
+            f"technology.name is '{name}': there is no such energy table; the tables are {', '.join(technologies())}"
+        )
     data = _read(name)
     base = data.pop("base", None)
     return Technology.model_validate(data) if base is None else _scale(load_technology(base), data)

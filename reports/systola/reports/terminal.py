@@ -1,14 +1,91 @@
-"""The report on a terminal."""
+"""The report on a terminal: made to be read in 100 columns."""
 
 from __future__ import annotations
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
 
-from systola.reports.schema import Report
+from systola.hw.registers import CycleClass
+from systola.reports.classes import CLASS_ORDER, CLASS_WORDS
+from systola.reports.schema import LayerReport, Report
+from systola.reports.statements import statements
+from systola.reports.words import bytes_text, count_text, percent, quantity, shorten
 
 __all__ = ["print_report"]
 
+NAME_WIDTH = 28
+
 
 def print_report(report: Report, console: Console) -> None:
-    """Print the tables and totals."""
-    console.print(f"{report.network} on {report.accelerator['name']}: {report.cycles_total} cycles")
+    """Print layers, where the cycles went, and the findings."""
+    parts = [_layers(report)]
+    if report.engines is not None:
+        parts.append(_classes(report))
+    console.print(Group(*(item for part in parts for item in (part, Text())), _findings(report)))
+
+
+def _layers(report: Report) -> Table:
+    array = report.accelerator["array"]
+    title = f"{report.network} on {report.accelerator['name']} ({array['rows']}×{array['columns']}), {report.backend}"
+    table = Table(title=title, title_justify="left", title_style="bold", show_footer=True, box=None, padding=(0, 1), pad_edge=False)
+    energy = quantity(report.energy_j.value, "J") if report.energy_j else ""
+    read, written = (sum(getattr(la, f"dram_{way}_bytes") or 0 for la in report.layers) for way in ("read", "write"))
+    table.add_column("layer", f"{len(report.layers)} layers", no_wrap=True)
+    table.add_column("kind", no_wrap=True, max_width=16)
+    for name, footer in (
+        ("MACs", count_text(report.macs)), ("cycles", count_text(report.cycles_total)), ("of peak", percent(report.utilization)),
+        ("DRAM in", bytes_text(read)), ("DRAM out", bytes_text(written)), ("energy", energy), ("SQNR", ""),
+    ):  # fmt: skip
+        if name in ("cycles", "of peak") and report.cycles_total is None:
+            continue
+        table.add_column(name, footer, justify="right", no_wrap=True)
+    for layer in report.layers:
+        table.add_row(*_layer(layer, timed=report.cycles_total is not None), style="dim" if layer.unit == "host" else None)
+    table.columns[0].footer_style = "bold"
+    return table
+
+
+def _layer(layer: LayerReport, *, timed: bool) -> list[str]:
+    time = [count_text(layer.cycles), percent(layer.utilization) if layer.macs else ""] if timed else []
+    return [
+        shorten(layer.name, NAME_WIDTH),
+        f"{layer.kind} (host)" if layer.unit == "host" else layer.kind,
+        count_text(layer.macs) if layer.macs else "",
+        *time,
+        bytes_text(layer.dram_read_bytes) if layer.dram_read_bytes else "",
+        bytes_text(layer.dram_write_bytes) if layer.dram_write_bytes else "",
+        quantity(layer.energy_j.value, "J") if layer.energy_j else "",
+        "" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f} dB",
+    ]
+
+
+def _classes(report: Report) -> Table:
+    """Engines by class; each engine's column sums to the total."""
+    engines, total = report.engines or {}, report.cycles_total or 1
+    table = Table(title="Where the cycles went", title_justify="left", title_style="bold", show_footer=True, box=None, pad_edge=False)
+    table.add_column("", "total", no_wrap=True)
+    for engine, classes in engines.items():
+        table.add_column(engine, count_text(sum(classes.values())), justify="right", no_wrap=True)
+    for item in CLASS_ORDER:
+        counts = [classes.get(item.name.lower(), 0) for classes in engines.values()]
+        if any(counts):
+            cells = [_share(count, total) for count in counts]
+            table.add_row(CLASS_WORDS[item], *cells, style="bold" if item is CycleClass.BUSY else None)
+    return table
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count:,} {percent(count / total):>7}" if count else ""
+
+
+def _findings(report: Report) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for subject, sentence in statements(report):
+        style = "" if subject != "Exact" or report.bit_exact is None else "green" if report.bit_exact else "bold red"
+        table.add_row(subject, Text(sentence, style=style))
+    for note in report.notes:
+        table.add_row("Note", Text(note, style="dim"))
+    return table
