@@ -25,7 +25,7 @@ def place_channels(
     multiplier_bits: int,
     before: str = "",
 ) -> ArrayLayer:
-    """A layer that copies channels of ``source`` to ``output``, of (source channels, output channels), so that output channel c is
+    """A layer that copies channels of ``source`` to ``output``, of (source, output) channels, so that output channel c is
     source channel ``c − first``, and channels without one are ``zero``, or those of the tensor ``before``.
     """
     inputs, outputs = channels
