@@ -17,6 +17,13 @@ class AxiLiteManager:
         """One to three cycles."""
         await ctx.tick().repeat(1 + self.rng.randrange(3))
 
+    async def _until(self, ctx: Any, condition: Any) -> None:
+        for _ in range(100):
+            if ctx.get(condition):
+                return
+            await ctx.tick()
+        raise AssertionError("AXI4-Lite does not answer")
+
     async def write(self, ctx: Any, address: int, value: int, strobes: int = 15) -> None:
         """Address and data in either order."""
         bus = self.bus
@@ -28,16 +35,14 @@ class AxiLiteManager:
         if self.rng.random() < 0.5:
             await self.pause(ctx)
         ctx.set(second, 1)
-        while not (ctx.get(bus.aw_ready) and ctx.get(bus.w_ready)):
-            await ctx.tick()
+        await self._until(ctx, bus.aw_ready & bus.w_ready)
         ctx.set(bus.b_ready, 0)
         await ctx.tick()
         ctx.set(first, 0)
         ctx.set(second, 0)
         if self.rng.random() < 0.5:
             await self.pause(ctx)
-        while not ctx.get(bus.b_valid):
-            await ctx.tick()
+        await self._until(ctx, bus.b_valid)
         assert ctx.get(bus.b_resp) == 0
         ctx.set(bus.b_ready, 1)
         await ctx.tick()
@@ -47,12 +52,10 @@ class AxiLiteManager:
         bus = self.bus
         ctx.set(bus.ar_addr, address)
         ctx.set(bus.ar_valid, 1)
-        while not ctx.get(bus.ar_ready):
-            await ctx.tick()
+        await self._until(ctx, bus.ar_ready)
         await ctx.tick()
         ctx.set(bus.ar_valid, 0)
-        while not ctx.get(bus.r_valid):
-            await ctx.tick()
+        await self._until(ctx, bus.r_valid)
         if self.rng.random() < 0.5:
             await self.pause(ctx)
         value = int(ctx.get(bus.r_data))

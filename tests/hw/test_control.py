@@ -156,6 +156,7 @@ def test_a_program_from_start_to_interrupt() -> None:
 def test_cycles_are_the_running_cycles() -> None:
     async def test(ctx: Any, bench: Bench) -> None:
         dut, counted = bench.dut, 0
+        await ctx.tick()
         ctx.set(dut.bus.aw_addr, ADDRESS["CONTROL"])
         ctx.set(dut.bus.w_data, Control.START)
         ctx.set(dut.bus.w_strb, 1)

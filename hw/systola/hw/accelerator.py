@@ -36,7 +36,7 @@ PROTECTION_DATA = 0b000
 class Accelerator(Block):
     """The whole machine. All ports belong to the rising edge of ``domain``, the clock that it brings along.
 
-    ``rst``: one cycle or more; in effect a cycle later. It is registered, and everything is reset from registers: the clock
+    ``rst``: two cycles or more; in effect a cycle later. It is registered, and everything is reset from registers: the clock
     domain has no reset of its own, so that reset does not take part in the logic before every register.
 
     ``m_axi_*``: AXI4 manager (ARM IHI 0022): INCR bursts of full beats. ``s_axil_*``: AXI4-Lite subordinate, the control

@@ -25,6 +25,7 @@ class AxiLiteSlave(Block):
 
     A write is taken when address and data are both there; in the next cycle ``write`` is 1 with ``write_address``, ``write_data``
     and ``write_strobes``. A read sets ``read_address``; ``read_data`` is sampled in the next cycle. Every response is OKAY.
+    In reset, and in the cycle after power-on, nothing is taken.
     """
 
     def __init__(self) -> None:
@@ -41,10 +42,10 @@ class AxiLiteSlave(Block):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """Two small handshakes."""
         m = Module()
-        bus, reading = self.bus, Signal()
-        take = bus.aw_valid & bus.w_valid & ~bus.b_valid
-        m.d.comb += [bus.aw_ready.eq(take), bus.w_ready.eq(take), bus.ar_ready.eq(~reading & ~bus.r_valid)]
-        m.d.sync += self.write.eq(take)
+        bus, reading, awake = self.bus, Signal(), Signal()
+        take = awake & bus.aw_valid & bus.w_valid & ~bus.b_valid
+        m.d.comb += [bus.aw_ready.eq(take), bus.w_ready.eq(take), bus.ar_ready.eq(awake & ~reading & ~bus.r_valid)]
+        m.d.sync += [self.write.eq(take), awake.eq(1)]
         with m.If(take):
             m.d.sync += [
                 self.write_address.eq(bus.aw_addr),
