@@ -1,4 +1,7 @@
-"""The command line: ``systola run | check | compile | verilog``."""
+"""The command line: ``systola run | check | compile | verilog``.
+
+What takes long to import (Amaranth, matplotlib) is imported where it is used, so that errors and help come at once.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from systola.driver.artifacts import write_image, write_verilog
-from systola.driver.bisect import find_difference
 from systola.driver.flow import Options, prepare, run, with_dram
 from systola.driver.open import BACKENDS
 from systola.driver.samples import load_samples, stacked
@@ -27,7 +28,6 @@ from systola.reports.files import output_folder, safe_name, write_array
 from systola.reports.model import build_report
 from systola.reports.record import RunRecord
 from systola.reports.terminal import print_report
-from systola.reports.write import write_report
 from systola.sim.rtl.tools import check_tools
 
 app = typer.Typer(
@@ -79,6 +79,8 @@ def run_command(
         record = run(options, notify, advance)
         report = build_report(record)
         if output is not None:
+            from systola.reports.write import write_report
+
             notify("writing the report")
             write_report(report, record, output_folder(output))
             _write_outputs(record, output)
@@ -94,6 +96,8 @@ def run_command(
 
 def _mismatch(options: Options, record: RunRecord, waveform: Path | None) -> MismatchError:
     """The error for a run that is not bit-exact, with the place of the first difference."""
+    from systola.driver.bisect import find_difference
+
     _errors.print("some bytes differ from golden; looking for the first one …")
     params = with_dram(Params(record.config), None, None)
     graph = read_model(options.model, random_weights=options.random_weights)
@@ -163,6 +167,8 @@ def compile_command(
     with _progress() as (notify, _):
         options = Options(model, accel, calibration=calibration, random_weights=random_weights)
         network = prepare(options, notify, need_samples=False)
+        from systola.driver.artifacts import write_image
+
         notify("writing the image")
         files = write_image(network.image, network.params, output_folder(output))
     for path in files:
@@ -174,6 +180,8 @@ def verilog(accel: Accel, output: Folder) -> None:
     """Write the accelerator's synthesizable Verilog."""
     params = Params(load_config(accel))
     with _progress() as (notify, _):
+        from systola.driver.artifacts import write_verilog
+
         notify(f"writing Verilog for {params.config.name}")
         files = write_verilog(params, output_folder(output))
     for path in files:
