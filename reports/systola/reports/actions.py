@@ -1,7 +1,7 @@
 """How often each instruction uses memories and multipliers, from its fields alone.
 
-The formulas are those of ``docs/explanation/machine.md``; summed over a program they equal the accelerator's event counters: no count
-depends on timing. They split an inference's counts over its layers, and stand in for the counters where a backend has none.
+The formulas are those of ``docs/explanation/machine.md``; summed over a program they equal the accelerator's event counters: no
+count depends on timing. They split an inference's counts over its layers, and stand in for the counters where a backend has none.
 """
 
 from __future__ import annotations

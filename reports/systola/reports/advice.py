@@ -31,7 +31,7 @@ def advice(attribution: Attribution, layers: Sequence[LayerInfo]) -> Advice | No
     part = int(table[:, worst].max()) / cycles
     share = cycles / attribution.cycles
     text = (
-        f"The array's largest loss is '{CLASS_WORDS[worst]}': {cycles:,} cycles, at most {percent(share)} of the time could be saved "
-        f"({percent(part)} of it in {layer.name}); {CLASS_REMEDIES[worst]}."
+        f"The array's largest loss is '{CLASS_WORDS[worst]}': {cycles:,} cycles; at most {percent(share)} of the time could be "
+        f"saved ({percent(part)} of it in {layer.name}); {CLASS_REMEDIES[worst]}."
     )
     return Advice(engine="array", cycle_class=worst.name.lower(), cycles=cycles, share=share, layer=layer.name, text=text)

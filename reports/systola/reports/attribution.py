@@ -69,7 +69,8 @@ class Attribution:
     """The cycles of one inference.
 
     ``cycles``: all programs together; ``program_cycles``: each. ``classes``: [engine, layer, class]. ``layer_cycles``: [layer].
-    ``completion``: [layer], the cycle in which a layer is complete, 0 for layers without instructions. ``spans``: by engine, in order, without gaps.
+    ``completion``: [layer],
+    when a layer is complete, 0 for layers without instructions. ``spans``: by engine, in order, without gaps.
     """
 
     cycles: int

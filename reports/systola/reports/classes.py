@@ -29,7 +29,8 @@ CLASS_WORDS = {
 }
 
 CLASS_REMEDIES = {
-    CycleClass.IDLE: "nothing was left to do: start-up, the last results, or work of the other engines",
+    CycleClass.IDLE: "it had no instruction: instruction fetch waited for room in another engine's queue, or for memory, or "
+    "nothing was left to do",
     CycleClass.WAIT_LOAD: "data came too late: more DRAM bandwidth, or tiles that are used more often",
     CycleClass.WAIT_ARRAY: "it waited for itself",
     CycleClass.WAIT_DRAIN: "accumulators were still full: a shorter drain, or larger accumulators",

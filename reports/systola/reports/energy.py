@@ -54,8 +54,8 @@ class _Row:
 
 
 def memory_access_scale(word_bits: int, capacity_bytes: int) -> float:
-    """An access of a memory, in accesses of the 8 KiB memory of 64 bits: proportional to the word's bits and to the square root of
-    the capacity."""
+    """An access of a memory, in accesses of the 8 KiB memory of 64 bits: proportional to the word's bits and to the square root
+    of the capacity."""
     return word_bits / REFERENCE_WORD_BITS * sqrt(capacity_bytes / REFERENCE_MEMORY_BYTES)
 
 
@@ -113,7 +113,9 @@ def _rows(actions: LayerActions, params: Params, table: Technology, events: Mapp
     scratchpad = memory_access_scale(word_bits, bank_bytes)
     accumulators = memory_access_scale(32 * params.columns, config.memory.accumulator_bytes // 2)
 
-    def counted(action: str, component: str, unit: str, event: Event, primitive: Primitive, scale: float, each: int = 1) -> _Row:
+    def counted(
+        action: str, component: str, unit: str, event: Event, primitive: Primitive, scale: float, each: int = 1
+    ) -> _Row:
         counts = actions.of(event) * each
         total = int(counts.sum()) if events is None else events[event] * each
         return _Row(action, component, unit, primitive, scale, counts, total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -29,8 +30,8 @@ LAYER_COLOURS = ("#2a78d6", "#1baf7a", "#eda100", "#e87ba4", "#4a3aa7", "#eb6834
 RASTERIZE_ABOVE = 400
 NAMED_POINTS = 8
 
-_STYLE = {
-    "svg.fonttype": "none", "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
     "axes.edgecolor": GRID, "grid.color": GRID, "grid.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
     "axes.axisbelow": True, "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 180,
 }  # fmt: skip
@@ -97,7 +98,8 @@ def _unique(names: list[str]) -> list[str]:
 def roofline_figure(report: Report) -> str:
     """Layers by MACs a DRAM byte and MACs a cycle, under the roof of array and memory."""
     array = report.accelerator["array"]
-    peak, bandwidth = array["rows"] * array["columns"], min(report.dram_bytes_per_cycle, report.accelerator["bus"]["data_bytes"])
+    peak = array["rows"] * array["columns"]
+    bandwidth = min(report.dram_bytes_per_cycle, report.accelerator["bus"]["data_bytes"])
     layers = [la for la in report.layers if la.macs and la.unit_cycles]
     traffic = [max(1, (la.dram_read_bytes or 0) + (la.dram_write_bytes or 0)) for la in layers]
     x = np.array([la.macs / t for la, t in zip(layers, traffic, strict=True)])
@@ -113,7 +115,8 @@ def roofline_figure(report: Report) -> str:
             chosen = [n for n, la in enumerate(layers) if la.unit == unit]
             sizes = [12 + 240 * (layers[n].unit_cycles or 0) / max(1, report.cycles_total or 1) for n in chosen]
             if chosen:
-                axes.scatter(x[chosen], y[chosen], s=sizes, color=colour, alpha=0.75, linewidth=0, label=f"{unit} layers", zorder=3)
+                label = f"{unit} layers"
+                axes.scatter(x[chosen], y[chosen], s=sizes, color=colour, alpha=0.75, linewidth=0, label=label, zorder=3)
         _name_points(axes, layers, x, y)
         axes.annotate(f"{peak} MACs a cycle", (high, peak), (-4, 4), textcoords="offset points", ha="right", fontsize=8)
         axes.set_ylim(min(y.min(initial=1), low * bandwidth) / 2, peak * 2.4)
@@ -147,9 +150,8 @@ def timeline_figure(report: Report, attribution: Attribution) -> str:
         for row, engine in enumerate(ENGINES):
             begin, end, layer = _merged(attribution, int(engine))
             colours = [LAYER_COLOURS[number % len(LAYER_COLOURS)] for number in layer]
-            bars = axes.broken_barh(
-                list(zip(begin.tolist(), (end - begin).tolist(), strict=True)), (row - 0.38, 0.76), facecolors=colours, linewidth=0
-            )
+            extents = list(zip(begin.tolist(), (end - begin).tolist(), strict=True))
+            bars = axes.broken_barh(extents, (row - 0.38, 0.76), facecolors=colours, linewidth=0)
             bars.set_rasterized(len(begin) > RASTERIZE_ABOVE)
         _completions(axes, report, attribution)
         axes.set_yticks(range(len(ENGINES)), [engine.name.lower() for engine in ENGINES])

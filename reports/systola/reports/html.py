@@ -52,9 +52,10 @@ def _cards(r: Report) -> list[dict[str, str]]:
         cards.append(_card("dynamic energy", quantity(r.energy_j.value, "J"), f"{low} … {high}"))
     if r.power_w is not None:
         low, high = quantity(r.power_w.low, "W"), quantity(r.power_w.high, "W")
-        cards.append(_card("average dynamic power", quantity(r.power_w.value, "W"), f"{low} … {high}; static unknown"))
+        cards.append(_card("dynamic power", quantity(r.power_w.value, "W"), f"{low} … {high}"))
     if r.agreement is not None:
-        cards.append(_card("top-1 agreement", percent(r.agreement.top1), f"{r.agreement.samples} samples"))
+        over = f"{r.agreement.samples} sample{'s' if r.agreement.samples != 1 else ''}"
+        cards.append(_card("top-1 agreement", percent(r.agreement.top1), over))
     cards.append(_card("MACs", f"{r.macs / 1e6:,.1f} M", f"{len(r.layers)} layers, {len(r.host_ops)} on the host"))
     return cards
 
@@ -119,7 +120,7 @@ def _total(r: Report) -> dict[str, str]:
 
 def _figures(report: Report, attribution: Attribution | None) -> Iterable[dict[str, str]]:
     def figure(title: str, svg: str, caption: str) -> dict[str, str]:
-        return {"title": title, "svg": Markup(svg), "caption": caption}  # noqa: S704 - our own figure, not the user's text
+        return {"title": title, "svg": Markup(svg), "caption": caption}  # names in it are escaped by matplotlib
 
     if attribution is not None:
         help_line = report.advice.text if report.advice else "The array lost no cycle."
@@ -127,8 +128,8 @@ def _figures(report: Report, attribution: Attribution | None) -> Iterable[dict[s
         yield figure("Where each engine's cycles went", engines_figure(attribution), "Each engine's classes sum to all cycles.")
         yield figure(
             "Timeline", timeline_figure(report, attribution),
-            "Each engine's instructions in the colour of their layer; names stand over the layers' cycles. timeline.json has every "
-            "instruction, for ui.perfetto.dev.",
+            "Each engine's instructions in the colour of their layer; names stand over the layers' cycles. timeline.json has "
+            "every instruction, for ui.perfetto.dev.",
         )  # fmt: skip
         yield figure(
             "Roofline", roofline_figure(report),
@@ -144,7 +145,8 @@ def _actions(report: Report) -> list[dict[str, str]]:
         {
             "component": a.component, "action": a.action, "count": f"{a.count:,.0f}", "unit": a.unit,
             "each": f"{a.each_pj.value:.3g}", "energy": quantity(a.energy_j.value, "J"),
-            "bounds": f"{quantity(a.energy_j.low, 'J')} … {quantity(a.energy_j.high, 'J')}", "source": a.source, "method": a.method,
+            "bounds": f"{quantity(a.energy_j.low, 'J')} … {quantity(a.energy_j.high, 'J')}",
+            "source": a.source, "method": a.method,
         }
         for a in actions
     ]  # fmt: skip

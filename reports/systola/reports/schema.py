@@ -57,8 +57,8 @@ class EnergyReport(_Part):
 
     technology: str
     counts_from: Literal["counters", "program"] = Field(
-        description="Where action counts come from: the accelerator's counters, or the program's instructions where a backend has "
-        "none."
+        description="Where action counts come from: the accelerator's counters, or the program's instructions where a backend "
+        "has none."
     )
     actions: list[ActionEnergy]
     components: dict[str, Bounded]
@@ -82,10 +82,10 @@ class LayerReport(_Part):
     macs: int
     cycles: int | None = Field(description="From the completion of what was complete before to this layer's completion.")
     unit_cycles: int | None = Field(
-        description="Cycles of the layer's own engine (array or vector) that belong to it: from the last instruction of the layer "
-        "before on that engine to its own last."
+        description="Cycles of the layer's own engine (array or vector) that belong to it: from the last instruction of the "
+        "layer before on that engine to its own last."
     )
-    utilization: float | None = Field(description="macs / (rows · columns · unit_cycles): layers overlap, so cycles may be fewer.")
+    utilization: float | None = Field(description="macs / (rows · columns · unit_cycles): layers overlap, cycles may be fewer.")
     engines: dict[str, Classes] | None = Field(
         description="Cycles of each engine by class, up to the layer's last instruction on it."
     )

@@ -31,14 +31,15 @@ def _exact(r: Report) -> str:
         kept = f"; {len(r.on_chip)} more never left the chip" if r.on_chip else ""
         return f"all {r.bytes_checked:,} bytes of {r.tensors_checked} tensors equal golden, over {over}{kept}"
     wrong = ", ".join(f"{name} ({count:,})" for name, count in list(r.mismatches.items())[:4])
-    return f"NOT EXACT: {sum(r.mismatches.values()):,} of {r.bytes_checked:,} bytes differ from golden, over {over}: {wrong}"
+    return f"NO: {sum(r.mismatches.values()):,} of {r.bytes_checked:,} bytes differ from golden, over {over}: {wrong}"
 
 
 def _latency(r: Report) -> str:
     if r.cycles_total is None or r.latency_s is None:
         return "not known: this backend has no time"
     mhz = r.accelerator["clock"]["frequency_mhz"]
-    spread = "" if r.cycles_min == r.cycles_max else f" ({count_text(r.cycles_min)} … {count_text(r.cycles_max)} over the samples)"
+    varies = r.cycles_min != r.cycles_max
+    spread = f" ({count_text(r.cycles_min)} … {count_text(r.cycles_max)} over the samples)" if varies else ""
     return (
         f"{r.cycles_total:,} cycles{spread}: {quantity(r.latency_s, 's')} at {mhz:g} MHz; DRAM {r.dram_bytes_per_cycle:g} bytes "
         f"a cycle, {r.dram_latency_cycles} cycles latency"
@@ -50,7 +51,7 @@ def _array(r: Report) -> str:
         return ""
     text = f"{percent(r.utilization)} of its peak over the whole inference"
     if r.array_occupancy is not None:
-        text += f"; of the work it did, {percent(r.array_occupancy)} was the network's, the rest padding and empty rows or columns"
+        text += f"; {percent(r.array_occupancy)} of the work it did was the network's, the rest padding and empty rows or columns"
     return text
 
 
@@ -66,7 +67,7 @@ def _accuracy(r: Report) -> str:
     parts = []
     if r.agreement is not None:
         a = r.agreement
-        parts.append(f"top-1 as {a.reference} in {percent(a.top1)} of {a.samples} samples")
+        parts.append(f"top-1 as {a.reference} in {percent(a.top1)} of {a.samples} sample{'s' if a.samples != 1 else ''}")
         if a.equal is not None:
             parts.append(f"{percent(a.equal)} of codes equal")
         if a.within_1 is not None:

@@ -25,10 +25,14 @@ def print_report(report: Report, console: Console) -> None:
     console.print(Group(*(item for part in parts for item in (part, Text())), _findings(report)))
 
 
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", show_footer=True, box=None, pad_edge=False)
+
+
 def _layers(report: Report) -> Table:
     array = report.accelerator["array"]
     title = f"{report.network} on {report.accelerator['name']} ({array['rows']}×{array['columns']}), {report.backend}"
-    table = Table(title=title, title_justify="left", title_style="bold", show_footer=True, box=None, padding=(0, 1), pad_edge=False)
+    table = _table(title)
     energy = quantity(report.energy_j.value, "J") if report.energy_j else ""
     read, written = (sum(getattr(la, f"dram_{way}_bytes") or 0 for la in report.layers) for way in ("read", "write"))
     table.add_column("layer", f"{len(report.layers)} layers", no_wrap=True)
@@ -42,7 +46,6 @@ def _layers(report: Report) -> Table:
         table.add_column(name, footer, justify="right", no_wrap=True)
     for layer in report.layers:
         table.add_row(*_layer(layer, timed=report.cycles_total is not None), style="dim" if layer.unit == "host" else None)
-    table.columns[0].footer_style = "bold"
     return table
 
 
@@ -63,7 +66,7 @@ def _layer(layer: LayerReport, *, timed: bool) -> list[str]:
 def _classes(report: Report) -> Table:
     """Engines by class; each engine's column sums to the total."""
     engines, total = report.engines or {}, report.cycles_total or 1
-    table = Table(title="Where the cycles went", title_justify="left", title_style="bold", show_footer=True, box=None, pad_edge=False)
+    table = _table("Where the cycles went")
     table.add_column("", "total", no_wrap=True)
     for engine, classes in engines.items():
         table.add_column(engine, count_text(sum(classes.values())), justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""The first sample's run as a timeline: Chrome's trace format, which https://ui.perfetto.dev opens. One cycle is one microsecond."""
+"""The first sample's run as a timeline: Chrome's trace format, which ui.perfetto.dev opens. One cycle is one microsecond."""
 
 from __future__ import annotations
 
