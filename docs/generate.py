@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum, IntFlag
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 from pydantic import AfterValidator, BaseModel
@@ -25,6 +25,7 @@ from systola.driver.cli import app
 from systola.hw import errors, isa, registers
 from systola.hw.config import PRESETS, Config, load_config
 from systola.hw.params import Params
+from systola.reports.schema import Report, report_schema
 
 REFERENCE = Path(__file__).parent / "reference"
 MARK = "<!-- Made by docs/generate.py: change the tables in the code, not this page. -->"
@@ -235,6 +236,56 @@ def registers_page() -> str:
     )
 
 
+# --- report --------------------------------------------------------------------------------------------------------
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a reader of JSON sees it."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        known = {type(None): "null", str: "text", bool: "true or false", int: "integer", float: "number"}
+        return known.get(annotation, f"[{annotation.__name__}](#{annotation.__name__.lower()})")
+    parts, kind = get_args(annotation), get_origin(annotation)
+    if kind is list:
+        return f"list of {type_name(parts[0])}"
+    if kind is dict:
+        return "object" if parts[1] is Any else f"{type_name(parts[1])} by name"
+    if kind is Literal:
+        return ", ".join(f"`{part}`" for part in parts)
+    return " or ".join(type_name(part) for part in parts)
+
+
+def report_models(model: Any) -> list[Any]:
+    """A model and those that its fields hold, each once, outermost first."""
+    found = [model]
+    for parent in found:
+        for info in parent.model_fields.values():
+            inner = [info.annotation]
+            for kind in inner:
+                inner += get_args(kind)
+                if isinstance(kind, type(BaseModel)) and kind not in found:
+                    found.append(kind)
+    return found
+
+
+def report_page() -> str:
+    """Every field of report.json."""
+    parts = []
+    for model in report_models(Report):
+        rows = [(f"`{name}`", type_name(info.annotation), info.description or "") for name, info in model.model_fields.items()]
+        parts += [f"## {model.__name__}", paragraph(model), table(("field", "type", "meaning"), rows)]
+    return page(
+        "# report.json",
+        "What `systola run -o DIR` writes and `--json` prints; [report.schema.json](report.schema.json) is its JSON Schema. Energies "
+        "are in joules, times in seconds, sizes in bytes. What was not measured is null.",
+        *parts,
+    )
+
+
+def report_schema_page() -> str:
+    """The JSON Schema of report.json."""
+    return json.dumps(report_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 # --- errors and command line ---------------------------------------------------------------------------------------
 
 
@@ -302,6 +353,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "accelerator.schema.json": schema_page,
     "isa.md": isa_page,
     "registers.md": registers_page,
+    "report.md": report_page,
+    "report.schema.json": report_schema_page,
     "errors.md": errors_page,
     "cli.md": cli_page,
 }
