@@ -31,7 +31,8 @@ RASTERIZE_ABOVE = 400
 NAMED_POINTS = 8
 
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "text.color": INK, "axes.labelcolor": INK,
+    "xtick.color": INK, "ytick.color": INK,
     "axes.edgecolor": GRID, "grid.color": GRID, "grid.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
     "axes.axisbelow": True, "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 180,
 }  # fmt: skip
@@ -111,6 +112,8 @@ def roofline_figure(report: Report) -> str:
         axes.plot(roof, np.minimum(peak, roof * bandwidth), color=INK, linewidth=1.2)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:,g}")
         for unit, colour in UNIT_COLOURS.items():
             chosen = [n for n, la in enumerate(layers) if la.unit == unit]
             sizes = [12 + 240 * (layers[n].unit_cycles or 0) / max(1, report.cycles_total or 1) for n in chosen]
