@@ -37,6 +37,7 @@ app = typer.Typer(
     help="From NNEF to verified RTL: codesign of neural-network accelerators.",
 )
 _errors = Console(stderr=True)
+PLAIN_WIDTH = 110
 
 Model = Annotated[Path, typer.Argument(help="A folder with graph.nnef, or a .nnef file together with --random-weights.")]
 Accel = Annotated[str, typer.Option(help="tiny, small, base, tall, wide, large, or the path of an accelerator.toml.")]
@@ -87,7 +88,7 @@ def run_command(
     if json:
         print(report.model_dump_json(indent=2))
     else:
-        print_report(report, Console())
+        print_report(report, _console())
         if output is not None:
             Console().print(f"Report: {output / 'report.html'}", style="dim", soft_wrap=True)
     if not record.check.bit_exact:
@@ -143,7 +144,7 @@ def check(
     for layer in image.layers:
         macs = f"{layer.macs:,}" if layer.macs else ""
         table.add_row(layer.name, layer.unit, layer.kind, "×".join(map(str, layer.shape)), macs, layer.note)
-    console = Console()
+    console = _console()
     console.print(table)
     memory = network.params.config.memory
     on_host = sum(layer.unit == "host" for layer in image.layers)
@@ -186,6 +187,12 @@ def verilog(accel: Accel, output: Folder) -> None:
         files = write_verilog(params, output_folder(output))
     for path in files:
         Console().print(str(path), soft_wrap=True)
+
+
+def _console() -> Console:
+    """Standard output; where it is no terminal, as wide as the tables need."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
 
 @contextmanager
