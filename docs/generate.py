@@ -275,8 +275,8 @@ def report_page() -> str:
         parts += [f"## {model.__name__}", paragraph(model), table(("field", "type", "meaning"), rows)]
     return page(
         "# report.json",
-        "What `systola run -o DIR` writes and `--json` prints; [report.schema.json](report.schema.json) is its JSON Schema. Energies "
-        "are in joules, times in seconds, sizes in bytes. What was not measured is null.",
+        "What `systola run -o DIR` writes and `--json` prints; [report.schema.json](report.schema.json) is its JSON Schema. "
+        "Energies are in joules, times in seconds, sizes in bytes. What was not measured is null.",
         *parts,
     )
 
