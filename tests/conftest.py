@@ -41,7 +41,7 @@ def models() -> Path:
 @pytest.fixture(scope="session")
 def rtl() -> Iterator[RtlPool]:
     """RTL simulations by preset, opened once each and closed at the end."""
-    from rtl import RtlPool  # noqa: PLC0415 - loads everything: only for tests that simulate
+    from rtl import RtlPool
 
     pool = RtlPool()
     yield pool

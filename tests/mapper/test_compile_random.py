@@ -55,7 +55,7 @@ def test_a_missing_wait_is_noticed() -> None:
     """The orders tried are worth something: without the waits some order gives other bytes."""
     params = Params(load_config("tiny"))
     rng = np.random.default_rng(0)
-    from systola.mapper.quantgraph import Conv, QuantTensor  # noqa: PLC0415 - only here
+    from systola.mapper.quantgraph import Conv, QuantTensor
 
     conv = Conv(
         "y", ("x",), ("y",), "y", rng.integers(-127, 128, (8, 8, 3, 3)).astype(np.int8), np.zeros(8, np.int32),
@@ -66,8 +66,8 @@ def test_a_missing_wait_is_noticed() -> None:
     image = compile_network(graph, params)
     inputs = {"x": rng.integers(-128, 128, shapes["x"]).astype(np.int8)}
     expected = run_golden(graph, {"x": inputs["x"][None]})["y"][0]
-    from systola.mapper.image import ProgramStep  # noqa: PLC0415 - only here
-    from systola.sim.interp import Interpreter  # noqa: PLC0415 - only here
+    from systola.mapper.image import ProgramStep
+    from systola.sim.interp import Interpreter
 
     def run(seed: int, keep_waits: bool) -> bool:
         memory = np.zeros(image.memory_bytes, np.uint8)

@@ -19,7 +19,6 @@ from systola.sim.golden import quantize_input
 __all__ = ["Samples", "codes_of", "load_samples", "random_samples", "stacked"]
 
 MAX_CALIBRATION = 100
-RANDOM_CALIBRATION = 4
 
 
 @dataclass(frozen=True)
@@ -84,14 +83,16 @@ def _calibration(
 
 
 def random_samples(graph: Graph, seed: int, count: int) -> Samples:
-    """Samples for a network with random weights: normally distributed, mean 0, deviation 1; codes for a quantized network."""
+    """Samples for a network with random weights: normally distributed, mean 0, deviation 1; codes for a quantized network.
+
+    There is nothing real to calibrate on: the quantizer draws its own samples, and says so.
+    """
     rng = np.random.default_rng(seed)
     shape = graph.tensors[graph.inputs[0]].shape
     rows = (max(count, 1) * shape[0], *shape[1:])
     if graph.quantized:
         return Samples(rng.integers(-128, 128, rows).astype(np.int8), are_codes=True)
-    calibration = rng.standard_normal((RANDOM_CALIBRATION * shape[0], *shape[1:])).astype(np.float32)
-    return Samples(rng.standard_normal(rows).astype(np.float32), calibration=calibration)
+    return Samples(rng.standard_normal(rows).astype(np.float32))
 
 
 def codes_of(samples: NDArray[Any], tensor: QuantTensor, *, are_codes: bool) -> NDArray[np.int8]:

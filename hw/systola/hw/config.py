@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
 from systola.hw.errors import ConfigError
 
 __all__ = ["PRESETS", "ArrayConfig", "BusConfig", "Config", "load_config"]

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, Signature
+
 from systola.hw.isa import HEADER, INSTRUCTIONS, Opcode
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
