@@ -35,20 +35,20 @@ class Entry:
     agreement: str | None = None
     agreement_least: float | None = None
     random_weights: int | None = None
-    dram_bytes_per_cycle: float | None = None
+    dram_bytes_per_cycle: int | None = None
 
     @property
     def label(self) -> str:
         """The name, with what differs from the description's own conditions."""
         rate = self.dram_bytes_per_cycle
-        return self.name if rate is None else f"{self.name}, {rate:g} B/cycle"
+        return self.name if rate is None else f"{self.name}, {rate} B/cycle"
 
     def goal(self, bound: int) -> int | None:
         """The goal in cycles, however it is stated."""
         return self.goal_cycles if self.goal_over_bound is None else int(self.goal_over_bound * bound)
 
 
-def _random(name: str, goal_cycles: int | None = None, *, over_bound: float | None = None, rate: float | None = None) -> Entry:
+def _random(name: str, goal_cycles: int | None = None, *, over_bound: float | None = None, rate: int | None = None) -> Entry:
     """A full-size graph, with weights drawn from seed 1, on one sample."""
     return Entry(
         name, f"graphs/{name}.nnef", samples=1, random_weights=1, goal_cycles=goal_cycles, goal_over_bound=over_bound,
@@ -85,7 +85,7 @@ OTHER_PRESETS = tuple(
 FULL = (
     _random("resnet18_bnfolded", 7_460_000),
     _random("resnet50_bnfolded", 16_800_000),
-    _random("resnet50_bnfolded", 20_000_000, rate=5.0),
+    _random("resnet50_bnfolded", 20_000_000, rate=5),
     _random("mobilenet_v2_bnfolded", 1_380_000),
     _random("vgg16", 70_500_000),
     _random("alexnet", over_bound=1.08),

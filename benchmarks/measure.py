@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -38,6 +39,7 @@ from systola.sim.rtl.build import build
 __all__ = ["in_process"]
 
 PROC = Path("/proc")
+EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 Figures = dict[str, Any]
 
@@ -55,10 +57,16 @@ def in_process(job: str, arguments: Mapping[str, Any], environment: Mapping[str,
     )
     seconds = time.perf_counter() - begin
     if process.returncode:
-        said = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
-        return {"error": said[-1], "seconds_process": seconds}
+        return {"error": _last_words(process.stderr) or f"exit status {process.returncode}", "seconds_process": seconds}
     figures: Figures = json.loads(process.stdout.splitlines()[-1])
     return figures | {"seconds_process": seconds}
+
+
+def _last_words(text: str) -> str:
+    """The exception at the end of a traceback, without the places; the last line of anything else."""
+    lines = text.strip().splitlines()
+    begin = next((place for place in reversed(range(len(lines))) if EXCEPTION.match(lines[place])), len(lines) - 1)
+    return " ".join(line.strip() for line in lines[max(begin, 0) :])
 
 
 def peak_memory_bytes(pid: int | str = "self") -> int:
@@ -110,7 +118,7 @@ def run_job(
     samples: int | None,
     backend: str,
     random_weights: int | None,
-    dram_bytes_per_cycle: float | None,
+    dram_bytes_per_cycle: int | None,
     keep_on_chip: bool = True,
 ) -> Figures:
     """A network, run and compared."""

@@ -18,7 +18,6 @@ from tables import NOTHING, add_output_options, environment, markdown_table, met
 __all__ = ["main", "measured"]
 
 QUICK_SAMPLES = 2
-SPILL_SAMPLES = 2
 SPILL_FIGURES = (
     "samples", "cycles", "bit_exact", "tensors_checked", "bytes_checked", "bytes_different", "tensors_on_chip",
 )  # fmt: skip
@@ -63,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 def measured(entry: Entry, path: Path, backend: str, most_samples: int | None = None, *, spill: bool = True) -> dict[str, Any]:
     """An entry's figures beside what is asked of it.
 
-    ``spill``: a second run, of few samples, sends every tensor to memory, so that those are compared that stay on chip.
+    ``spill``: a second run of the same samples sends every tensor to memory, so that those are compared that stay on chip.
     """
     samples = entry.samples if most_samples is None else min(most_samples, entry.samples or most_samples)
     asked = {
@@ -72,7 +71,7 @@ def measured(entry: Entry, path: Path, backend: str, most_samples: int | None = 
     }  # fmt: skip
     figures = in_process("run", asked)
     if spill and "error" not in figures:
-        spilled = in_process("run", asked | {"samples": min(SPILL_SAMPLES, samples or SPILL_SAMPLES), "keep_on_chip": False})
+        spilled = in_process("run", asked | {"keep_on_chip": False})
         if "error" in spilled:
             figures = {"error": f"with every tensor sent to memory: {spilled['error']}"}
         else:
@@ -196,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--full", action="store_true", help="also full-size graphs with random weights (minutes each)")
     parser.add_argument(
         "--spill", action=argparse.BooleanOptionalAction, default=True,
-        help=f"also run {SPILL_SAMPLES} samples with every tensor sent to memory, so that every one is compared",
+        help="also run with every tensor sent to memory, so that every one is compared (twice the time; default: do)",
     )  # fmt: skip
     parser.add_argument("--backend", choices=("rtl", "interp"), default="rtl", help="interp: exactness without cycles")
     add_output_options(parser)
