@@ -32,7 +32,14 @@ def safe_name(name: str) -> str:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under another name, then move it into place."""
+    """Write a file under another name, then move it into place. Raises SystolaError where that cannot be."""
+    try:
+        _write_whole(path, data)
+    except OSError as error:
+        raise SystolaError(f"the file {path} cannot be written: {error.strerror}") from error
+
+
+def _write_whole(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
