@@ -56,15 +56,16 @@ def build_report(record: RunRecord) -> Report:
     on_accelerator = sum(layer.macs for layer in layers if layer.unit != "host")
     simulate = record.host_seconds.get("simulate", 0.0)
     check = record.check
+    compared = {name: size for name, size in check.tensors.items() if size}
     return Report(
         network=record.network,
         source=record.source,
         accelerator=record.config.model_dump(mode="json"),
         backend=record.backend,
         samples=record.samples,
-        bit_exact=check.bit_exact if check.tensors else None,
-        tensors_checked=len(check.tensors),
-        bytes_checked=sum(check.tensors.values()),
+        bit_exact=check.bit_exact if compared else None,
+        tensors_checked=len(compared),
+        bytes_checked=sum(compared.values()),
         mismatches={name: count for name, count in check.mismatches.items() if count},
         on_chip=list(check.on_chip),
         cycles_total=cycles,
