@@ -13,6 +13,7 @@ from random_networks import network_input, networks
 from rtl import Pair, RtlPool, presets, settings_of
 
 from systola.driver.runtime import Inference
+from systola.hw.registers import Event
 from systola.mapper.compile import compile_network
 from systola.mapper.quantgraph import QuantGraph
 from systola.sim.rtl.settings import Stalls
@@ -30,6 +31,14 @@ def run(pair: Pair, graph: QuantGraph, *, spill: bool = True, **dram: Any) -> In
     return result
 
 
+def accesses(inference: Inference) -> dict[Event, int]:
+    """The events that do not depend on time: all but the padding behind END, which may come after the end."""
+    assert inference.counters is not None
+    events = dict(inference.counters.events)
+    events[Event.READ_BEATS] -= events.pop(Event.FETCH_BEATS)
+    return events
+
+
 @presets(PRESETS)
 def test_stalls_of_each_channel_cost_cycles_only(rtl: RtlPool, preset: str) -> None:
     with rtl.pair(preset) as pair:
@@ -40,8 +49,7 @@ def test_stalls_of_each_channel_cost_cycles_only(rtl: RtlPool, preset: str) -> N
                 stalls = Stalls(**dict.fromkeys(CHANNELS if channel == "all" else (channel,), probability))
                 stalled = run(pair, graph, stalls=stalls, seed=100 * number + probability)
                 assert stalled.cycles >= free.cycles, (channel, probability)
-                assert stalled.counters is not None and free.counters is not None
-                assert stalled.counters.events == free.counters.events
+                assert accesses(stalled) == accesses(free)
             assert stalled.cycles > free.cycles, f"stalls of {channel} were not felt"
         assert run(pair, graph).cycles == free.cycles
 

@@ -290,7 +290,7 @@ def test_memory_that_ends_too_early(bench: Bench) -> None:
     bench.session.memory[shift:] = kept[: size - shift]
     bench.write(DRAM_BASE_LOW=(1 << 20) + shift)
     bench.start()
-    kind, address, found = bench.fault()
+    kind, address, _ = bench.fault()
     assert kind in (Fault.WRITE_RESPONSE, Fault.READ_RESPONSE)
     assert address + 256 > (1 << 20) + size
     bench.session.memory[:] = kept

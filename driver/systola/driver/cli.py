@@ -119,7 +119,7 @@ def _write_outputs(record: RunRecord, folder: Path) -> None:
     for name, values in record.outputs.items():
         tensor = record.graph.tensors[name]
         if tensor.is_float:
-            write_array(home / f"{safe_name(name)}.npy", values.reshape(-1, *tensor.shape[1:]))
+            write_array(home / f"{safe_name(name)}.npy", values.reshape(-1, *tensor.shape[1:]).astype(np.float32))
             continue
         codes = values.reshape(-1, *tensor.shape[1:])
         real = ((codes.astype(np.float64) - tensor.zero_point) * tensor.scale).astype(np.float32)

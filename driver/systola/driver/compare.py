@@ -38,8 +38,9 @@ class Comparison:
             self._count(name, expected[name], inference.outputs[name])
 
     def check(self) -> Check:
-        """The result so far."""
-        return Check(dict(self._bytes), {n: c for n, c in self._mismatches.items() if c}, self._on_chip)
+        """The result so far: of what was compared, so nothing before the first sample."""
+        compared = {name: count for name, count in self._bytes.items() if count}
+        return Check(compared, {n: c for n, c in self._mismatches.items() if c}, self._on_chip)
 
     def _count(self, name: str, expected: NDArray[Any], found: NDArray[Any]) -> None:
         self._bytes[name] += expected.nbytes

@@ -128,6 +128,9 @@ def _load(path: Path, graph: Graph) -> NDArray[Any]:
         )
     if array.dtype.kind not in "fiu" or (array.dtype.kind in "iu" and array.dtype.itemsize > 1):
         raise DataModelError(f"the array holds {array.dtype}; float, int8 or uint8 is expected", place)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        first = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+        raise DataModelError(f"element {first} is {array[tuple(first)]}; every element must be finite", place)
     return array
 
 
