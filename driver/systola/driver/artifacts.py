@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from systola.driver.c_header import c_header
 from systola.hw.emit import emit_verilog
 from systola.hw.isa import ISA_VERSION
 from systola.hw.params import Params
@@ -67,8 +68,9 @@ def write_image(image: Image, params: Params, folder: Path) -> tuple[Path, ...]:
 
 
 def write_verilog(params: Params, folder: Path) -> tuple[Path, ...]:
-    """systola.v and the resolved description that it was made from; their paths."""
-    paths = folder / "systola.v", folder / "accelerator.json"
+    """systola.v, the C header of its registers, and the resolved description that it was made from; their paths."""
+    paths = folder / "systola.v", folder / "accelerator.json", folder / "systola.h"
     write_text(paths[0], emit_verilog(params))
     write_text(paths[1], params.config.model_dump_json(indent=2) + "\n")
+    write_text(paths[2], c_header())
     return paths

@@ -18,6 +18,7 @@ from systola.mapper.lower import lower
 from systola.mapper.memory import Dram
 from systola.mapper.operations import Space, Work
 from systola.mapper.plan import make_plan
+from systola.mapper.prefetch import load_constants_early
 from systola.mapper.quantgraph import Conv, Host, QuantGraph
 from systola.mapper.schedule import Context, Step, after_layer, flatten
 from systola.mapper.vector_schedule import vector_steps
@@ -50,7 +51,8 @@ def compile_network(graph: QuantGraph, params: Params, *, keep_on_chip: bool = T
         if isinstance(segment, HostStep):
             steps.append(segment)
         else:
-            steps.append(_program(context, place_waits(segment, sizes)))
+            early = load_constants_early(segment, params.scratchpad_words)
+            steps.append(_program(context, place_waits(early, sizes)))
     return _image(context, tuple(steps), params)
 
 

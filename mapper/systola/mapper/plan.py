@@ -73,6 +73,17 @@ class _Planner:
                 names.update(layer.nodes[0].inputs)
         return frozenset(resolve(self.net, name)[0] for name in names)
 
+    @cached_property
+    def handovers(self) -> frozenset[int]:
+        """Layers whose output a layer of the other engine reads."""
+        units: dict[str, set[type]] = {}
+        for layer in self.net.layers:
+            for name in (_input(layer), _operand(layer)):
+                if name is not None:
+                    units.setdefault(resolve(self.net, name)[0], set()).add(type(layer))
+        layers = enumerate(self.net.layers)
+        return frozenset(i for i, x in layers if units.get(resolve(self.net, x.output)[0], set()) - {type(x), HostLayer})
+
     def whole(self, name: str | None) -> str | None:
         return None if name is None else resolve(self.net, name)[0]
 
@@ -86,6 +97,7 @@ class _Planner:
             self.whole(_operand(layer)) in self.pinned,
             stays,
             not stays or output in self.dram_readers,
+            index in self.handovers,
         )
 
     def tilings(self, index: int) -> list[Tiling]:
@@ -196,72 +208,91 @@ def _candidates(net: Lowered, params: Params) -> list[_Resident]:
 
 # --- placement -----------------------------------------------------------------------------------------------------
 
+Extent = tuple[int, int]
+"""(first word, words)"""
+
+
+@dataclass
+class _Scratchpad:
+    """Finds room: where nothing live is in the way, preferring banks that others use little, so that engines do not meet there,
+    and words that the layer before does not use, so that loads need not wait for it."""
+
+    params: Params
+
+    def find(self, words: int, taken: list[Extent], recent: list[Extent]) -> int | None:
+        """The best address for ``words``; None if there is no room between what is ``taken``."""
+        size, bank = self.params.scratchpad_words, self.params.bank_words
+        starts = {*range(0, size, bank), *(base + length for base, length in (*taken, *recent))}
+        free = [a for a in starts if a + words <= size and not any(_overlap((a, words), extent) for extent in taken)]
+        if not free:
+            return None
+        costs = [(self._cost((a, words), taken, recent), a) for a in free]
+        best: int = min(costs)[1]
+        return best
+
+    def _cost(self, extent: Extent, taken: list[Extent], recent: list[Extent]) -> int:
+        """Words shared with the layer before, counted much, and words of others in the banks of ``extent``."""
+        bank = self.params.bank_words
+        first, last = extent[0] // bank, (extent[0] + extent[1] - 1) // bank
+        banks = first * bank, (last - first + 1) * bank
+        crowd = sum(_overlap(banks, other) for other in (*taken, *recent))
+        return crowd + 16 * sum(_overlap(extent, other) for other in recent)
+
+
+def _overlap(one: Extent, other: Extent) -> int:
+    """Words in both."""
+    return max(0, min(one[0] + one[1], other[0] + other[1]) - max(one[0], other[0]))
+
 
 def _place(planner: _Planner) -> Plan | int:
     """Addresses for everything, or the index of the layer whose buffers found no room."""
-    net = planner.net
+    net, scratchpad = planner.net, _Scratchpad(planner.params)
     chip: dict[str, int] = {}
     plans: list[LayerPlan | None] = []
-    cursor = 0
+    recent: list[Extent] = []
     for index, layer in enumerate(net.layers):
         if isinstance(layer, HostLayer):
             plans.append(None)
             continue
         live = [r for r in planner.pinned.values() if r.first <= index <= r.last]
-        if not all(_place_resident(planner, resident, chip) for resident in live if resident.name not in chip):
+        if not all(_place_resident(planner, scratchpad, resident, chip) for resident in live if resident.name not in chip):
             return index
         taken = [(chip[r.name], r.words) for r in live]
-        placed = _place_buffers(planner, index, taken, cursor)
+        placed = _place_buffers(planner, scratchpad, index, taken, recent)
         if placed is None:
             return index
-        plan, cursor = placed
+        plan, recent = placed
         plans.append(plan)
     return Plan(chip, tuple(plans))
 
 
-def _place_resident(planner: _Planner, new: _Resident, chip: dict[str, int]) -> bool:
+def _place_resident(planner: _Planner, scratchpad: _Scratchpad, new: _Resident, chip: dict[str, int]) -> bool:
     placed = [r for r in planner.pinned.values() if r.name in chip and r.first <= new.last and r.last >= new.first]
-    address = _first_fit([(chip[r.name], r.words) for r in placed], new.words, planner.params.scratchpad_words, 0)
+    address = scratchpad.find(new.words, [(chip[r.name], r.words) for r in placed], [])
     if address is not None:
         chip[new.name] = address
     return address is not None
 
 
-def _place_buffers(planner: _Planner, index: int, taken: list[tuple[int, int]], cursor: int) -> tuple[LayerPlan, int] | None:
-    """The cheapest tiling whose buffers find room. Buffers begin after those of the layer before, so that the next layer's first
-    loads need not wait for them."""
-    size = planner.params.scratchpad_words
+def _place_buffers(
+    planner: _Planner, scratchpad: _Scratchpad, index: int, taken: list[Extent], recent: list[Extent]
+) -> tuple[LayerPlan, list[Extent]] | None:
+    """The cheapest tiling whose buffers find room, and these buffers."""
     for tiling in planner.tilings(index):
-        used, here, slots = list(taken), cursor, {}
+        used, slots = list(taken), {}
         for kind in ("weights", "input", "operand", "output"):
             words = getattr(tiling, "weight_words" if kind == "weights" else f"{kind}_words")
-            count = getattr(tiling, "weight_slots" if kind == "weights" else f"{kind}_slots")
+            count = getattr(tiling, "weight_slots" if kind == "weights" else f"{kind}_slots") if words else 0
             addresses = []
-            for _ in range(count if words else 0):
-                address = _first_fit(used, words, size, here)
+            for _ in range(count):
+                address = scratchpad.find(words, used, recent)
                 if address is None:
                     break
                 addresses.append(address)
                 used.append((address, words))
-                here = address + words
             slots[kind] = tuple(addresses)
-            if words and len(addresses) < count:
+            if len(addresses) < count:
                 break
         else:
-            return LayerPlan(planner.homes(index), tiling, replace(Buffers(), **slots)), here % size
-    return None
-
-
-def _first_fit(taken: list[tuple[int, int]], words: int, size: int, start: int) -> int | None:
-    """The first gap of ``words`` at or after ``start``, else the first from 0; None if there is none."""
-    for begin in (start, 0):
-        address = begin
-        for base, length in sorted(taken):
-            if base + length <= address:
-                continue
-            if base >= address + words:
-                break
-            address = base + length
-        if address + words <= size:
-            return address
+            return LayerPlan(planner.homes(index), tiling, replace(Buffers(), **slots)), used[len(taken) :]
     return None

@@ -20,18 +20,25 @@ from systola.mapper.layout import Layout
 __all__ = ["ArrayShape", "Homes", "Run", "Tiling", "VectorShape", "array_tilings", "choose", "column_mode", "vector_tilings"]
 
 MAX_COUNT = (1 << 16) - 1
+_HANDOVER_SHARE = 0.5
+"""Where another engine reads the output, it waits for the first step: this share of a step counts as cost."""
+
 _STEP_OVERHEAD_CYCLES = 12  # hand-over between engines, per step
 _START_OVERHEAD_CYCLES = 40  # of a layer: pipelines fill and drain
 
 
 @dataclass(frozen=True)
 class Homes:
-    """Which tensors of a layer stay on chip: input, second operand, output. ``store``: the output must also reach DRAM."""
+    """Which tensors of a layer stay on chip: input, second operand, output. ``store``: the output must also reach DRAM.
+
+    ``handover``: another engine reads the output next, and can begin when the first step is done.
+    """
 
     input: bool = False
     operand: bool = False
     output: bool = False
     store: bool = True
+    handover: bool = False
 
 
 @dataclass(frozen=True)
@@ -247,6 +254,8 @@ def _array_cost(tile: Tiling, shape: ArrayShape, params: Params, homes: Homes, l
     overlap = overlap and (tile.weight_slots != 1 or chunks * depths == 1)
     busy = max(compute, drain, memory) if overlap else compute + memory
     last = tile.rows * tile.columns * tile.blocks * (1 + byte * homes.store)
+    if homes.handover:
+        last += _HANDOVER_SHARE * compute / spatial
     return busy + min(first, memory) * 0.5 + last + steps * _STEP_OVERHEAD_CYCLES + _START_OVERHEAD_CYCLES
 
 
@@ -322,4 +331,6 @@ def _vector_cost(tile: Tiling, shape: VectorShape, params: Params, homes: Homes,
     memory = inputs + operand + outputs + shape.param_words * shape.input.planes * byte
     busy = max(compute, memory) if slots == 2 or steps == 1 else compute + memory
     ends = (tile.input_words + tile.output_words * homes.store) * byte
+    if homes.handover:
+        ends += _HANDOVER_SHARE * compute / steps
     return busy + ends + steps * _STEP_OVERHEAD_CYCLES + _START_OVERHEAD_CYCLES
