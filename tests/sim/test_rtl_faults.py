@@ -174,7 +174,7 @@ def test_an_error_at_every_write_burst(bench: Bench, response: Response) -> None
 
 def test_errors_amid_stalls_and_waits(bench: Bench) -> None:
     """The machine comes to rest whatever is in flight: slow responses, few bursts at once, stalled channels."""
-    from systola.sim.rtl.settings import Stalls  # noqa: PLC0415 - only here
+    from systola.sim.rtl.settings import Stalls
 
     reads, writes = 0, 0
     for seed in range(1, 25):
