@@ -8,7 +8,7 @@ from systola.mapper.quantgraph import Conv, Elementwise, Pool, QuantGraph, Quant
 
 __all__ = ["residual_network"]
 
-MULTIPLIER_BITS = 16
+MULTIPLIER_BITS = 17
 
 
 def residual_network(channels: int = 6, extent: int = 6) -> QuantGraph:
@@ -28,9 +28,9 @@ def residual_network(channels: int = 6, extent: int = 6) -> QuantGraph:
         )  # fmt: skip
 
     nodes = (
-        conv("x", "wide", wide, channels, 3, 24),
-        conv("wide", "depthwise", wide, wide, 3, 23, groups=wide),
-        conv("depthwise", "narrow", channels, wide, 1, 23),
+        conv("x", "wide", wide, channels, 3, 25),
+        conv("wide", "depthwise", wide, wide, 3, 24, groups=wide),
+        conv("depthwise", "narrow", channels, wide, 1, 24),
         Elementwise(
             "sum", ("narrow", "x"), ("sum",), "sum", zero_a=-5, multiplier_positive=9000, multiplier_negative=9000,
             zero_operand=4, multiplier_operand=7000, shift=14, zero_out=2, low=-128, high=127,

@@ -24,7 +24,9 @@ from systola.mapper.quantgraph import (
 
 __all__ = ["convolutions", "network_input", "networks"]
 
-MULTIPLIER_BITS = 16
+MULTIPLIER_BITS = 17
+MULTIPLIER_MAX = (1 << MULTIPLIER_BITS) - 1
+FACTOR_MAX = (1 << 17) - 1  # of stage B
 MAX_ELEMENTS = 6000
 Shape = tuple[int, int, int, int]
 
@@ -108,7 +110,7 @@ def _add_conv(draw: Any, b: _Builder, source: str, *, window: tuple[Any, ...] | 
         weights=rng.integers(-127, 128, (outputs, channels // groups, *kernel)).astype(np.int8),
         bias=rng.integers(-20000, 20000, outputs).astype(np.int32),
         multiplier=rng.integers(1 << MULTIPLIER_BITS - 1, 1 << MULTIPLIER_BITS, outputs).astype(np.int32),
-        shift=rng.integers(20, 26, outputs).astype(np.int32),
+        shift=rng.integers(21, 27, outputs).astype(np.int32),
         zero_in=b.code(), zero_out=b.code(-30, 30), low=low, high=high,
         stride=stride, dilation=dilation, padding=padding, groups=groups,
     )  # fmt: skip
@@ -122,7 +124,7 @@ def _add_pool(draw: Any, b: _Builder, source: str) -> str:
     low, high = b.range()
     node = Pool(
         name, (source,), (name,), name, kind=draw(st.sampled_from(("max", "sum"))), size=kernel, stride=stride, padding=padding,
-        pad_code=b.code(), dilation=dilation, zero_in=b.code(), multiplier=b.code(20000, 65535), shift=b.code(14, 22),
+        pad_code=b.code(), dilation=dilation, zero_in=b.code(), multiplier=b.code(20000, MULTIPLIER_MAX), shift=b.code(14, 22),
         zero_out=b.code(-30, 30), low=low, high=high,
     )  # fmt: skip
     return b.add(node, (*shape[:2], *_spatial(shape, window)))
@@ -137,16 +139,16 @@ def _add_elementwise(draw: Any, b: _Builder, source: str) -> str:
         unit = ((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
         inputs.append(_add_conv(draw, b, source, window=unit, outputs=shape[1]) if branch else draw(st.sampled_from(others)))
     low, high = b.range()
-    positive = b.code(-60000, 60000)
+    positive = b.code(-FACTOR_MAX, FACTOR_MAX)
     previous = b.nodes[-1] if b.nodes else None
     zero = previous.zero_out if isinstance(previous, Conv | Pool) else b.code()
     name = b.name()
     swapped = len(inputs) == 2 and b.shapes[inputs[1]] == shape and draw(st.booleans())
     node = Elementwise(
         name, tuple(reversed(inputs)) if swapped else tuple(inputs), (name,), name, zero_a=zero, multiplier_positive=positive,
-        multiplier_negative=positive if draw(st.booleans()) else b.code(-60000, 60000),
-        zero_operand=zero if swapped else b.code(), multiplier_operand=b.code(-60000, 60000) if len(inputs) == 2 else 0,
-        shift=b.code(12, 18), zero_out=b.code(-30, 30), low=low, high=high,
+        multiplier_negative=positive if draw(st.booleans()) else b.code(-FACTOR_MAX, FACTOR_MAX),
+        zero_operand=zero if swapped else b.code(), multiplier_operand=b.code(-FACTOR_MAX, FACTOR_MAX) if len(inputs) == 2 else 0,
+        shift=b.code(13, 19), zero_out=b.code(-30, 30), low=low, high=high,
     )  # fmt: skip
     return b.add(node, shape)
 
@@ -156,7 +158,7 @@ def _add_multiply(draw: Any, b: _Builder, source: str) -> str:
     others = [n for n, other in b.shapes.items() if other == shape or other == (1, shape[1], 1, 1)]
     node = Multiply(
         name, (source, draw(st.sampled_from(others))), (name,), name, zero_a=b.code(), zero_b=b.code(),
-        multiplier=b.code(30000, 65535), shift=b.code(18, 24), zero_out=b.code(-30, 30), low=-128, high=127,
+        multiplier=b.code(30000, MULTIPLIER_MAX), shift=b.code(18, 24), zero_out=b.code(-30, 30), low=-128, high=127,
     )  # fmt: skip
     return b.add(node, shape)
 
