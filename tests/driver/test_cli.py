@@ -163,7 +163,7 @@ def test_compile_writes_image_manifest_and_listing(work: Path) -> None:
 def test_verilog(work: Path) -> None:
     done = systola(work, "verilog", "--accel", "tiny", "-o", "rtl")
     assert done.status == 0, done.err
-    assert tree(work) == {"rtl/systola.v", "rtl/accelerator.json"}
+    assert tree(work) == {"rtl/systola.v", "rtl/systola.h", "rtl/accelerator.json"}
     text = (work / "rtl/systola.v").read_text(encoding="utf-8")
     assert "module systola(" in text or "module \\systola" in text
 
