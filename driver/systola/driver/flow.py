@@ -54,7 +54,7 @@ class Options:
     backend: str = "rtl"
     random_weights: int | None = None
     dram_latency: int | None = None
-    dram_bytes_per_cycle: float | None = None
+    dram_bytes_per_cycle: int | None = None
     method: str = "mse"
     keep_on_chip: bool = True
 
@@ -108,7 +108,7 @@ def _method(name: str) -> Method:
     return cast("Method", name)
 
 
-def with_dram(params: Params, latency_cycles: int | None, bytes_per_cycle: float | None) -> Params:
+def with_dram(params: Params, latency_cycles: int | None, bytes_per_cycle: int | None) -> Params:
     """The parameters with another DRAM model; tiles are then chosen for it."""
     changes: dict[str, Any] = {}
     if latency_cycles is not None:

@@ -170,12 +170,18 @@ def _array_blocks(shape: ArrayShape, params: Params, homes: Homes, tile: Tiling,
     group = params.column_groups
     planes = max(-(-run.row_blocks // params.row_groups) for run in shape.runs)
     even = ceil(run_blocks / ceil(run_blocks / most))
-    blocks = min(most, ceil(even / group) * group)
-    for depth in _halvings(planes):
-        for chunk in _doublings(blocks, run_blocks) if depth == planes else [blocks]:
-            for weights_outer in (True, False):
-                candidate = replace(tile, blocks=blocks, chunk_blocks=chunk, planes=depth, weights_outer=weights_outer)
-                yield from _slots(_sized(shape, params, homes, candidate), shape, params, homes)
+    largest = min(most, ceil(even / group) * group)
+    for blocks in sorted({ceil(part / group) * group for part in _halvings(largest)}, reverse=True):
+        least = params.scratchpad_words
+        for depth in _halvings(planes):
+            for chunk in _doublings(blocks, run_blocks) if depth == planes and blocks == largest else [blocks]:
+                for weights_outer in (True, False):
+                    candidate = replace(tile, blocks=blocks, chunk_blocks=chunk, planes=depth, weights_outer=weights_outer)
+                    for tiling in _slots(_sized(shape, params, homes, candidate), shape, params, homes):
+                        least = min(least, tiling.words)
+                        yield tiling
+        if 2 * least <= params.scratchpad_words:
+            break  # fewer blocks at a time would only read more often
 
 
 def _halvings(planes: int) -> list[int]:
