@@ -86,9 +86,11 @@ def test_mobilenet_v2(models: Path, keep_on_chip: bool, preset: str) -> None:
         assert record.check.on_chip == ()
 
 
-@presets(PRESETS)
+@presets([preset for preset in PRESETS if preset != "base"])
 @pytest.mark.parametrize("network", ["resnet8_int8", "kws_int8"])
 def test_other_accelerators(models: Path, network: str, preset: str) -> None:
-    record = run(Options(models / network, preset, samples=2))
+    few = 2 if preset == "large" else None
+    record = run(Options(models / network, preset, samples=few))
     exact(record)
-    assert record.agreement is not None and record.agreement.top1 == 1.0
+    assert record.samples == (few or 100)
+    assert record.agreement is not None and record.agreement.top1 >= 0.99
