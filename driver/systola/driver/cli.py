@@ -37,7 +37,7 @@ app = typer.Typer(
     help="From NNEF to verified RTL: codesign of neural-network accelerators.",
 )
 _errors = Console(stderr=True)
-PLAIN_WIDTH = 110
+PLAIN_WIDTH = 120
 
 Model = Annotated[Path, typer.Argument(help="A folder with graph.nnef, or a .nnef file together with --random-weights.")]
 Accel = Annotated[str, typer.Option(help="tiny, small, base, tall, wide, large, or the path of an accelerator.toml.")]
