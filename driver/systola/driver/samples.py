@@ -114,6 +114,8 @@ def stacked(graph: QuantGraph, samples: Samples) -> Mapping[str, NDArray[np.int8
 
 def _load(path: Path, graph: Graph) -> NDArray[Any]:
     place = Place(str(path))
+    if not path.is_file():
+        raise DataModelError("there is no such file; samples are a .npy file with one row each", place)
     if len(graph.inputs) != 1:
         raise DataModelError(f"samples are given for one input; the network has {len(graph.inputs)}", place)
     try:
