@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fixed_networks import residual_network
+from fixed_networks import MULTIPLIER_BITS, residual_network
 
 from systola.hw.errors import QuantizationError
 from systola.mapper.quantgraph import Conv, Elementwise
@@ -43,7 +43,7 @@ CONV = next(node for node in residual_network().nodes if isinstance(node, Conv))
         (Conv, {"padding": ((-1, 3), (1, 1))}, "its padding is negative"),
         (Conv, {"inputs": ("sum",)}, "used before it is made"),
         (Conv, {"inputs": ("nothing",)}, "does not exist"),
-        (Elementwise, {"multiplier_operand": -(1 << 16)}, "magnitude is over"),
+        (Elementwise, {"multiplier_operand": -(1 << MULTIPLIER_BITS)}, "magnitude is over"),
         (Elementwise, {"shift": 64}, "its shift 64"),
     ],
 )
