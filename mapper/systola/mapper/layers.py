@@ -63,7 +63,6 @@ class ArrayLayer(_LayerBase):
     """A convolution or matrix product, on array and drain.
 
     weights: int8 [O, I/groups, kh, kw]; bias int32 [O], the input's zero point folded in; multiplier, shift int32 [O].
-    ``im2col``: the input's packed form that the host writes, when the layer reads one (kernel positions as channels).
     """
 
     input: str
@@ -85,7 +84,7 @@ class VectorLayer(_LayerBase):
 
     ``records``: (bias, multiplier, shift), each int32 [channels], or [1] for one set for all; None for ops without stage A.
     ``weights``: int8 [channels, kh, kw] for DEPTHWISE. ``table``: int8 [256] for TABLE.
-    ``broadcast_operand``: the operand has one pixel per channel. ``phases``: see Upsample; (1, 1) otherwise.
+    ``broadcast_operand``: the operand has one pixel per channel. ``upsample``: factors (y, x).
     """
 
     input: str
