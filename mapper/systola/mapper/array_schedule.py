@@ -56,7 +56,8 @@ class _ArrayScheduler:
     layer: ArrayLayer
     plan: LayerPlan
     tag: int
-    half: int = 0
+    groups: Iterator[int]
+    group: int = 0
     constants: dict[tuple[int, Span, Span], tuple[int, int]] = field(default_factory=dict)
     dense: dict[int, NDArray[np.int8]] = field(default_factory=dict)
 
@@ -104,7 +105,7 @@ class _ArrayScheduler:
         for part in self.parts():
             step = Step()
             if part.depth[0] == 0:
-                self.half ^= 1
+                self.group = next(self.groups)
             records, tiles = self.weight_words(part, step)
             planes_in = (part.run.first_plane + part.depth[0], part.depth[1])
             tile = Area(planes_in, part.rows, part.columns)
@@ -149,26 +150,20 @@ class _ArrayScheduler:
             self.constants[key] = self.context.dram.constant(data), data.size // self.params.lanes
         return self.constants[key]
 
-    def accumulators(self, part: _Part) -> tuple[int, int]:
-        """First accumulator word of a part, and how many."""
-        return self.half * self.params.accumulator_half_words, part.blocks[1] * part.rows[1] * part.columns[1]
-
     def array(self, part: _Part, src: Source, tiles: int) -> Work:
         """The array instruction of a part."""
         window = self.layer.window
         blocks = self.row_blocks(part.run, part.depth)
-        acc, acc_words = self.accumulators(part)
         fields = {
             "act_address": src.address, "stride_x": window.stride[1], "stride_y": window.stride[0] * src.row_stride,
             "stride_kx": window.dilation[1], "stride_ky": window.dilation[0] * src.row_stride, "stride_kb": src.plane_stride,
             "count_x": part.columns[1], "count_y": part.rows[1], "count_kb": blocks.stop - blocks.start,
             "count_kx": window.kernel[1], "count_ky": window.kernel[0], "count_n": part.blocks[1],
             **window_fields(window, src.origin, src.limit),
-            "weight_address": tiles, "acc_address": acc, "accumulate": int(part.depth[0] > 0),
+            "weight_address": tiles, "acc_address": 0, "accumulate": int(part.depth[0] > 0),
         }  # fmt: skip
         weights = planes(Space.SCRATCHPAD, tiles, (part.blocks[1] * self.tile_words(part), 1))
-        sums = planes(Space.ACCUMULATORS, acc, (acc_words, 1))
-        return Work(Opcode.ARRAY, self.tag, fields, [src.region, weights], [sums])
+        return Work(Opcode.ARRAY, self.tag, fields, [src.region, weights], [], self.group)
 
     def finish(self, part: _Part, records: int, step: Step) -> list[Work]:
         """Drain, and store where the output goes to DRAM."""
@@ -183,27 +178,23 @@ class _ArrayScheduler:
 
     def drain(self, part: _Part, patch: Patch, records: int, step: Step) -> Work:
         """The drain instruction of a part."""
-        layer, (acc, acc_words) = self.layer, self.accumulators(part)
+        layer = self.layer
         fields = {
-            "acc_address": acc, "count_x": part.columns[1], "count_y": part.rows[1], "count_n": part.blocks[1], "group": 0,
+            "acc_address": 0, "count_x": part.columns[1], "count_y": part.rows[1], "count_n": part.blocks[1], "group": 0,
             "dst_address": patch.base, "dst_stride_x": 1, "dst_stride_y": patch.row_stride, "dst_stride_n": patch.plane_stride,
             "param_address": records, "zero_a": layer.zero_out, "low_a": layer.low, "high_a": layer.high,
             **stage_b_fields(layer.stage_b),
         }  # fmt: skip
         reads = [
-            planes(Space.ACCUMULATORS, acc, (acc_words, 1)),
             planes(Space.SCRATCHPAD, records, (part.blocks[1] * self.params.drain_record_words, 1)),
         ]
         if layer.stage_b and layer.stage_b.operand:
             b = operand_patch(self.context, self.tag, layer.stage_b.operand, patch.area, self.operands, step)
             fields |= {"b_address": b.base, "b_stride_y": b.row_stride, "b_stride_n": b.plane_stride}
             reads.append(b.region())
-        return Work(Opcode.DRAIN, self.tag, fields, reads, [patch.region()])
+        return Work(Opcode.DRAIN, self.tag, fields, reads, [patch.region()], self.group)
 
 
-def array_steps(context: Context, layer: ArrayLayer, plan: LayerPlan, tag: int, half: int) -> tuple[list[Step], int]:
-    """The steps of an array layer, and the accumulator half it used last. ``half``: the one used last before it."""
-    scheduler = _ArrayScheduler(context, layer, plan, tag, half)
-    steps = list(scheduler.steps())
-    return steps, scheduler.half
-
+def array_steps(context: Context, layer: ArrayLayer, plan: LayerPlan, tag: int, groups: Iterator[int]) -> list[Step]:
+    """The steps of an array layer. ``groups``: numbers for its accumulator groups."""
+    return list(_ArrayScheduler(context, layer, plan, tag, groups).steps())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from systola.hw.errors import MappingError
 from systola.hw.isa import Instruction, encode
 from systola.hw.params import Params
 from systola.mapper.array_schedule import array_steps
-from systola.mapper.hazards import place_waits
+from systola.mapper.hazards import dependencies
 from systola.mapper.image import HostStep, Image, LayerInfo, ProgramStep
 from systola.mapper.image import Step as ImageStep
 from systola.mapper.layers import ArrayLayer, HostLayer, Layer, Lowered, VectorLayer
@@ -18,11 +19,12 @@ from systola.mapper.lower import lower
 from systola.mapper.memory import Dram
 from systola.mapper.operations import Space, Work
 from systola.mapper.plan import make_plan
-from systola.mapper.prefetch import load_constants_early
 from systola.mapper.quantgraph import Conv, Host, QuantGraph
+from systola.mapper.reorder import reorder
 from systola.mapper.schedule import Context, Step, after_layer, flatten
 from systola.mapper.vector_schedule import vector_steps
 from systola.mapper.verify import verify_image
+from systola.mapper.waits import place_waits
 
 __all__ = ["compile_network"]
 
@@ -43,7 +45,6 @@ def compile_network(graph: QuantGraph, params: Params, *, keep_on_chip: bool = T
     _place_tensors(context)
     sizes = {
         Space.SCRATCHPAD: params.scratchpad_words,
-        Space.ACCUMULATORS: params.accumulator_words,
         Space.DRAM: context.dram.used_bytes // params.lanes,
     }
     steps: list[ImageStep] = []
@@ -51,15 +52,15 @@ def compile_network(graph: QuantGraph, params: Params, *, keep_on_chip: bool = T
         if isinstance(segment, HostStep):
             steps.append(segment)
         else:
-            early = load_constants_early(segment, params.scratchpad_words)
-            steps.append(_program(context, place_waits(early, sizes)))
+            order = reorder(segment, dependencies(segment, sizes), params)
+            steps.append(_program(context, place_waits(segment, order, params)))
     return _image(context, tuple(steps), params)
 
 
 def _segments(context: Context) -> Iterator[list[Work] | HostStep]:
     """Work of consecutive accelerator layers, and host layers, in order."""
     pending: list[Step] = []
-    half = 0
+    groups = count()
     for tag, (layer, plan) in enumerate(zip(context.net.layers, context.plan.layers, strict=True)):
         if isinstance(layer, HostLayer):
             if pending:
@@ -67,8 +68,7 @@ def _segments(context: Context) -> Iterator[list[Work] | HostStep]:
                 pending = []
             yield _host_step(context, layer, tag)
         elif plan is not None and isinstance(layer, ArrayLayer):
-            steps, half = array_steps(context, layer, plan, tag, half)
-            pending += after_layer(steps)
+            pending += after_layer(array_steps(context, layer, plan, tag, groups))
         elif plan is not None and isinstance(layer, VectorLayer):
             pending += after_layer(vector_steps(context, layer, plan, tag))
     if pending:

@@ -1,101 +1,100 @@
-"""From program order to waits: which instruction of another engine each instruction must wait for.
+"""Which instructions must come before which: found from the words that each reads and writes.
 
-For every word of every shared memory the tracker knows, per engine, the last instruction that wrote and that read it. An
-instruction waits for the last writer of what it reads, and for the last writers and readers of what it writes. Within an
-engine order is given, except that an engine may read early: a drain or vector instruction that reads what the engine's own
-earlier instruction wrote waits for that, too.
-
-A wait that is already implied by an earlier wait of the same engine is left out.
+The program comes in an order that means what the network means. An instruction depends on the last writers of what it reads,
+and on the last writers and the readers since then of what it writes. Any order of the instructions that keeps these
+dependencies means the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from systola.hw.errors import MappingError
-from systola.hw.isa import ENGINES, Engine, Instruction, Opcode
-from systola.mapper.operations import Space, Work
+from systola.hw.isa import ENGINES, Engine
+from systola.mapper.operations import Region, Space, Work
 
-__all__ = ["place_waits"]
+__all__ = ["Dependencies", "dependencies"]
 
-COUNT_BITS = 16
-_WINDOW = 1 << COUNT_BITS - 2
-"""A wait names one of the engine's last 2**14 instructions; an older one is replaced by the oldest of these. The comparison in
-hardware is good for differences below 2**15."""
+
+@dataclass
+class Dependencies:
+    """Of one instruction, by index in the program: what must have finished before it begins (``after``), and what of the same
+    engine must be issued before it (``behind``; engines work in order, so nothing needs to be waited for)."""
+
+    after: set[int] = field(default_factory=set)
+    behind: set[int] = field(default_factory=set)
 
 
 class _Memory:
-    """Last writer and reader of each word, per engine; instruction numbers count from 1, 0 is none."""
+    """Per word the number of its last writer, and per engine of the last reader since; numbers count from 1, 0 is none."""
 
-    def __init__(self, words: int) -> None:
-        self.written = np.zeros((len(ENGINES), words), dtype=np.int32)
-        self.read = np.zeros((len(ENGINES), words), dtype=np.int32)
+    def __init__(self, space: Space, words: int) -> None:
+        self.space = space
+        self.writer = np.zeros(words, dtype=np.int32)
+        self.readers = np.zeros((len(ENGINES), words), dtype=np.int32)
+
+    def checked(self, work: Work, region: Region) -> Region:
+        """The region, which must lie inside. Raises MappingError if it does not (a defect of the mapper)."""
+        words = region.words
+        low, high = (words.start, words.stop - 1) if isinstance(words, slice) else (int(words.min()), int(words.max()))
+        if low < 0 or high >= self.writer.size:
+            raise MappingError(
+                f"internal: a {work.opcode.name} instruction reaches words {low} … {high} of the {self.space.value}'s "
+                f"{self.writer.size}"
+            )
+        return region
 
 
-def place_waits(program: Iterable[Work], sizes: Mapping[Space, int]) -> tuple[Instruction, ...]:
-    """The instructions of ``program``, in its order, with the waits that keep its meaning, and an END that waits for all.
+def dependencies(program: Sequence[Work], sizes: Mapping[Space, int]) -> list[Dependencies]:
+    """The dependencies of every instruction. ``sizes``: words of each memory.
 
-    ``sizes``: words of each memory. Raises MappingError for a region outside its memory (an error in the mapper).
+    Raises MappingError for a region outside its memory (a defect of the mapper).
     """
-    memories = {space: _Memory(words) for space, words in sizes.items()}
-    issued = [0] * len(ENGINES)
-    known = np.zeros((len(ENGINES), len(ENGINES)), dtype=np.int64)
-    result = []
-    for work in program:
-        engine = Engine(work.opcode - 1)
-        needed = _needed(work, engine, memories)
-        waits = {}
-        for other in ENGINES:
-            count = max(int(needed[other]), 0)
-            if count <= known[engine, other]:
-                continue
-            known[engine, other] = count
-            waits[other] = max(count, issued[other] - _WINDOW)
-        result.append(Instruction(work.opcode, {**work.fields, **_wait_fields(waits), "tag": work.tag}))
-        issued[engine] += 1
-        _record(work, engine, issued[engine], memories)
-    last = {engine: count for engine, count in zip(ENGINES, issued, strict=True) if count}
-    result.append(Instruction(Opcode.END, _wait_fields(last)))
-    return tuple(result)
+    memories = {space: _Memory(space, words) for space, words in sizes.items()}
+    engines = [work.engine for work in program]
+    found = []
+    for index, work in enumerate(program):
+        mine = Dependencies()
+        for region in work.reads:
+            _read(memories[region.space], work, region, mine)
+        for region in work.writes:
+            _write(memories[region.space], work, region, engines, mine)
+        for region in work.reads:
+            memories[region.space].readers[work.engine, region.words] = index + 1
+        for region in work.writes:
+            memory = memories[region.space]
+            memory.writer[region.words] = index + 1
+            memory.readers[:, region.words] = 0
+        mine.behind -= mine.after
+        found.append(mine)
+    return found
 
 
-def _needed(work: Work, engine: Engine, memories: Mapping[Space, _Memory]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    needed = np.zeros(len(ENGINES), dtype=np.int32)
-    for region in work.reads:
-        words = _checked(work, region.space, region.words, memories)
-        np.maximum(needed, memories[region.space].written[:, words].max(axis=1, initial=0), out=needed)
-    own = needed[engine]
-    for region in work.writes:
-        words = _checked(work, region.space, region.words, memories)
-        memory = memories[region.space]
-        np.maximum(needed, memory.written[:, words].max(axis=1, initial=0), out=needed)
-        np.maximum(needed, memory.read[:, words].max(axis=1, initial=0), out=needed)
-    # An engine writes in order; only its own early reads need a wait, and the array never reads early what it wrote.
-    needed[engine] = own if engine in (Engine.DRAIN, Engine.VECTOR) else 0
-    return needed
+def _read(memory: _Memory, work: Work, region: Region, mine: Dependencies) -> None:
+    """What wrote the words; an engine may read early, so that its own writers are waited for as well.
+
+    Readers of the same engine keep their order: so the last reader stands for all.
+    """
+    words = memory.checked(work, region).words
+    mine.after |= _distinct(memory.writer[words])
+    mine.behind |= _distinct(memory.readers[work.engine, words])
 
 
-def _checked(work: Work, space: Space, words: np.ndarray[tuple[int], np.dtype[np.int64]], memories: Mapping[Space, _Memory]) -> (
-    np.ndarray[tuple[int], np.dtype[np.int64]]
-):  # fmt: skip
-    size = memories[space].written.shape[1]
-    if words.size and (int(words.min()) < 0 or int(words.max()) >= size):
-        raise MappingError(
-            f"internal: a {work.opcode.name} instruction reaches word {int(words.max())} of the {space.value}'s {size}"
-        )
-    return words
+def _write(memory: _Memory, work: Work, region: Region, engines: list[Engine], mine: Dependencies) -> None:
+    words = memory.checked(work, region).words
+    for index in _distinct(memory.writer[words]):
+        (mine.behind if engines[index] == work.engine else mine.after).add(index)
+    readers = memory.readers[:, words]
+    for engine in ENGINES:
+        (mine.behind if engine == work.engine else mine.after).update(_distinct(readers[engine]))
 
 
-def _record(work: Work, engine: Engine, number: int, memories: Mapping[Space, _Memory]) -> None:
-    for region in work.reads:
-        memories[region.space].read[engine, region.words] = number
-    for region in work.writes:
-        memories[region.space].written[engine, region.words] = number
-
-
-def _wait_fields(waits: Mapping[Engine, int]) -> dict[str, int]:
-    fields = {"wait_enable": sum(1 << engine for engine in waits)}
-    fields.update({f"wait_{engine.name.lower()}": count % (1 << COUNT_BITS) for engine, count in waits.items()})
-    return fields
+def _distinct(numbers: NDArray[np.int32]) -> set[int]:
+    """The indices that the numbers stand for."""
+    if numbers.size > 16:
+        numbers = numbers[np.flatnonzero(np.diff(numbers, prepend=-1))]
+    return {number - 1 for number in numbers.tolist() if number}

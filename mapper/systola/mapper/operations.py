@@ -1,6 +1,6 @@
 """One instruction in the making: its fields, what it reads and what it writes.
 
-Regions are index arrays of words, exact to the word, so that the hazards found from them are neither missed nor imagined.
+Regions are sets of words, exact to the word, so that the dependencies found from them are neither missed nor imagined.
 """
 
 from __future__ import annotations
@@ -11,48 +11,62 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from systola.hw.isa import Opcode
+from systola.hw.isa import Engine, Opcode
 
-__all__ = ["Region", "Space", "Work", "block", "planes"]
+__all__ = ["Region", "Space", "Work", "planes"]
 
 Index = NDArray[np.int64]
 
 
 class Space(Enum):
-    """The memories that instructions share."""
+    """The memories whose words tie instructions together. (Accumulators tie the instructions of a group.)"""
 
     SCRATCHPAD = "scratchpad"
-    ACCUMULATORS = "accumulators"
     DRAM = "DRAM"
 
 
 @dataclass(frozen=True)
 class Region:
-    """Words of a memory."""
+    """Words of a memory: a slice where they are consecutive."""
 
     space: Space
-    words: Index
+    words: Index | slice
 
 
 @dataclass
 class Work:
-    """An instruction without its waits."""
+    """An instruction without its waits.
+
+    ``group``: instructions that share accumulators, first to last: those of the array that make a tile's sums, and the drains
+    that take them. Their ``acc_address`` counts from the half that the group is given later.
+    """
 
     opcode: Opcode
     tag: int
     fields: dict[str, int]
     reads: list[Region] = field(default_factory=list)
     writes: list[Region] = field(default_factory=list)
+    group: int | None = None
 
-
-def block(space: Space, start: int, count: int) -> Region:
-    """``count`` consecutive words."""
-    return Region(space, np.arange(start, start + count, dtype=np.int64))
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs it."""
+        return Engine(self.opcode - 1)
 
 
 def planes(space: Space, start: int, *axes: tuple[int, int]) -> Region:
     """Words on a grid: ``axes`` are (count, stride) pairs, outermost first."""
-    words = np.array([start], dtype=np.int64)
-    for count, stride in axes:
-        words = (words[:, None] + np.arange(count, dtype=np.int64) * stride).reshape(-1)
+    length, scattered = 1, []
+    for count, stride in reversed(axes):
+        if count == 1:
+            continue
+        if stride == length and not scattered:
+            length *= count
+        else:
+            scattered.append((count, stride))
+    if not scattered:
+        return Region(space, slice(start, start + length))
+    words = np.arange(start, start + length, dtype=np.int64)
+    for count, stride in scattered:
+        words = (np.arange(count, dtype=np.int64)[:, None] * stride + words).reshape(-1)
     return Region(space, words)
