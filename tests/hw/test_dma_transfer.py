@@ -214,9 +214,9 @@ def test_classes_say_what_is_waited_for() -> None:
     bench.transfer([_flat(16, 2, 8)], [_flat(16, 2, 8, 100, 16384)])
     for engine in (bench.load, bench.store):
         kinds = {kind: engine.classes.count(kind) for kind in CycleClass if kind in engine.classes}
-        assert {CycleClass.IDLE, CycleClass.BUSY, CycleClass.BANK, CycleClass.DRAM, CycleClass.SETUP} <= set(kinds)
+        assert {CycleClass.IDLE, CycleClass.BUSY, CycleClass.BANK, CycleClass.DRAM_LATENCY, CycleClass.SETUP} <= set(kinds)
         assert kinds[CycleClass.BUSY] >= 32
-        assert kinds[CycleClass.DRAM] >= 45
+        assert kinds[CycleClass.DRAM_LATENCY] >= 45
         assert kinds[CycleClass.BANK] >= 8
         assert engine.classes[-1] is CycleClass.IDLE
         assert all(kind is not CycleClass.IDLE for kind in engine.classes[engine.taken[0] + 1 : engine.retired[0]])

@@ -15,10 +15,11 @@ from systola.hw.dma.axi import AxiGuard
 from systola.hw.dma.fetch import Fetch
 from systola.hw.dma.load import LoadEngine
 from systola.hw.dma.store import StoreEngine
+from systola.hw.dma.waits import MemoryWaits
 from systola.hw.drain import DrainEngine
 from systola.hw.frontend import Frontend, Timeline, WaitCheck
 from systola.hw.interfaces import AxiLiteSignature, cycle_class_shape
-from systola.hw.isa import ENGINES, Opcode
+from systola.hw.isa import ENGINES, Engine, Opcode
 from systola.hw.params import Params
 from systola.hw.registers import Event
 from systola.hw.scratchpad import Reader, Scratchpad, Writer
@@ -114,6 +115,7 @@ class _Parts:
         self.controller = self._add(reset, "controller", Controller(params))
         self.guard = self._add(reset, "guard", AxiGuard(params))
         self.counters = self._add(reset, "counters", Counters())
+        self.waits = self._add(reset, "waits", MemoryWaits(params))
         self.timeline = self._add(reset, "timeline", Timeline())
         stopped = self.controller.reset
         self.scratchpad = self._add(stopped, "scratchpad", Scratchpad(params))
@@ -194,15 +196,22 @@ def _connect_sequencing(m: Module, parts: _Parts) -> None:
 
 
 def _connect_counters(m: Module, parts: _Parts) -> None:
-    """Classes from the front ends; events from where they happen."""
-    counters, controller = parts.counters, parts.controller
+    """Classes from the front ends, those of load and store by way of ``waits``; events from where they happen."""
+    counters, controller, waits, guard = parts.counters, parts.controller, parts.waits, parts.guard
+    classes = [frontend.cycle_class for frontend in parts.frontends]
+    m.d.comb += [
+        waits.beats.eq(Cat(guard.read_beats, guard.write_beats)),
+        waits.load_own.eq(classes[Engine.LOAD]),
+        waits.store_own.eq(classes[Engine.STORE]),
+    ]
+    classes[Engine.LOAD], classes[Engine.STORE] = waits.load_class, waits.store_class
     m.d.comb += [
         counters.running.eq(controller.running),
         counters.clearing.eq(controller.clearing),
         counters.settling.eq(controller.aborting),
         counters.read_address.eq(controller.counter_address),
         controller.counter_data.eq(counters.read_data),
-        *(counters.classes[engine].eq(parts.frontends[engine].cycle_class) for engine in ENGINES),
+        *(counters.classes[engine].eq(classes[engine]) for engine in ENGINES),
         *(counters.events[event].eq(value) for event, value in _events(parts).items()),
     ]
 

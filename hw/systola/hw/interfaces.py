@@ -50,8 +50,8 @@ class EngineSignature(Signature):
     ``instruction``: the next instruction, its waits satisfied; taken in the cycle where ``valid`` and ``ready`` are 1.
     An engine takes the next one as early as it can use it, while it still works on the one before.
     ``retire``: 1 for one cycle for each instruction, in order, when all it wrote can be read by others.
-    ``cycle_class``: the engine's own class in this cycle (BUSY, BANK, DRAM, WEIGHTS, SETUP, FLUSH), or IDLE where it
-    has no instruction in hand; the front end then says what is waited for.
+    ``cycle_class``: the engine's own class in this cycle (BUSY, BANK, DRAM_LATENCY, WEIGHTS, SETUP, FLUSH), or IDLE where it has
+    no instruction in hand; the front end then says what is waited for. DRAM_LATENCY stands for every wait for bus or memory here.
     """
 
     def __init__(self, opcode: Opcode) -> None:

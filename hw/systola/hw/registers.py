@@ -75,10 +75,11 @@ class CycleClass(IntEnum):
     WAIT_VECTOR = 5
     WAIT_STORE = 6
     BANK = 7  # refused by a scratchpad bank (or an accumulator half)
-    DRAM = 8  # waits for the bus or the memory
+    DRAM_LATENCY = 8  # waits for the memory, and the bus stands still: no data beat for bus_bytes cycles or more
     WEIGHTS = 9  # array: the next weight tile is not loaded yet
     SETUP = 10  # loads records, weights or tables, or starts up
     FLUSH = 11  # its pipeline empties
+    DRAM_BANDWIDTH = 12  # waits for the bus or the memory while data move
 
 
 class Event(IntEnum):

@@ -7,8 +7,9 @@ from systola.hw.registers import CycleClass
 __all__ = ["CLASS_COLOURS", "CLASS_ORDER", "CLASS_REMEDIES", "CLASS_WORDS"]
 
 CLASS_ORDER = (
-    CycleClass.BUSY, CycleClass.SETUP, CycleClass.FLUSH, CycleClass.WEIGHTS, CycleClass.BANK, CycleClass.DRAM,
-    CycleClass.WAIT_LOAD, CycleClass.WAIT_ARRAY, CycleClass.WAIT_DRAIN, CycleClass.WAIT_VECTOR, CycleClass.WAIT_STORE,
+    CycleClass.BUSY, CycleClass.SETUP, CycleClass.FLUSH, CycleClass.WEIGHTS, CycleClass.BANK, CycleClass.DRAM_LATENCY,
+    CycleClass.DRAM_BANDWIDTH, CycleClass.WAIT_LOAD, CycleClass.WAIT_ARRAY, CycleClass.WAIT_DRAIN, CycleClass.WAIT_VECTOR,
+    CycleClass.WAIT_STORE,
     CycleClass.IDLE,
 )  # fmt: skip
 """Useful work first, then what can be shortened, then waiting, then nothing."""
@@ -22,7 +23,8 @@ CLASS_WORDS = {
     CycleClass.WAIT_VECTOR: "waits for vector",
     CycleClass.WAIT_STORE: "waits for store",
     CycleClass.BANK: "bank conflict",
-    CycleClass.DRAM: "DRAM",
+    CycleClass.DRAM_LATENCY: "DRAM latency",
+    CycleClass.DRAM_BANDWIDTH: "DRAM bandwidth",
     CycleClass.WEIGHTS: "weight tile",
     CycleClass.SETUP: "set-up",
     CycleClass.FLUSH: "flush",
@@ -37,7 +39,8 @@ CLASS_REMEDIES = {
     CycleClass.WAIT_VECTOR: "the vector engine came before it: more depthwise taps",
     CycleClass.WAIT_STORE: "a buffer was still being stored: more DRAM bandwidth, or a larger scratchpad",
     CycleClass.BANK: "another engine had the bank: more banks",
-    CycleClass.DRAM: "the memory did not answer: lower latency or more bandwidth",
+    CycleClass.DRAM_LATENCY: "the memory had not answered yet: lower latency",
+    CycleClass.DRAM_BANDWIDTH: "the memory gave less than the bus takes: more bandwidth",
     CycleClass.WEIGHTS: "passes were shorter than loading a weight tile: larger tiles of pixels, so larger accumulators",
     CycleClass.SETUP: "instructions were short against their start: larger tiles",
     CycleClass.FLUSH: "its pipeline emptied: larger tiles",
@@ -50,7 +53,8 @@ CLASS_COLOURS = {
     CycleClass.FLUSH: "#7cc9a8",
     CycleClass.WEIGHTS: "#eda100",
     CycleClass.BANK: "#e34948",
-    CycleClass.DRAM: "#eb6834",
+    CycleClass.DRAM_LATENCY: "#eb6834",
+    CycleClass.DRAM_BANDWIDTH: "#b3450f",
     CycleClass.WAIT_LOAD: "#4a3aa7",
     CycleClass.WAIT_ARRAY: "#8a7fd0",
     CycleClass.WAIT_DRAIN: "#e87ba4",

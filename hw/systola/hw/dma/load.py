@@ -155,7 +155,7 @@ class LoadEngine(wiring.Component):
         with m.Elif(unpack.beats.valid & unpack.active):
             m.d.comb += kind.eq(CycleClass.BUSY)
         with m.Elif(unpack.active):
-            m.d.comb += kind.eq(CycleClass.DRAM)
+            m.d.comb += kind.eq(CycleClass.DRAM_LATENCY)
         with m.Elif(starting):
             m.d.comb += kind.eq(CycleClass.SETUP)
         with m.Else():

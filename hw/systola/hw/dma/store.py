@@ -191,10 +191,10 @@ class StoreEngine(wiring.Component):
         with m.Elif(in_hand == 0):
             m.d.comb += kind.eq(CycleClass.IDLE)
         with m.Elif(self.bus.beats.valid):
-            m.d.comb += kind.eq(CycleClass.DRAM)
+            m.d.comb += kind.eq(CycleClass.DRAM_LATENCY)
         with m.Elif(reader.in_flight):
             m.d.comb += kind.eq(CycleClass.FLUSH)
         with m.Elif(~waits):
             m.d.comb += kind.eq(CycleClass.SETUP)
         with m.Else():
-            m.d.comb += kind.eq(CycleClass.DRAM)
+            m.d.comb += kind.eq(CycleClass.DRAM_LATENCY)
