@@ -56,7 +56,10 @@ class Work:
 
 def planes(space: Space, start: int, *axes: tuple[int, int]) -> Region:
     """Words on a grid: ``axes`` are (count, stride) pairs, outermost first."""
-    length, scattered = 1, []
+    if any(count == 0 for count, _ in axes):
+        return Region(space, slice(0, 0))
+    length = 1
+    scattered: list[tuple[int, int]] = []
     for count, stride in reversed(axes):
         if count == 1:
             continue

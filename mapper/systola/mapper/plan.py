@@ -6,18 +6,26 @@ the layers in between then cost less in all, with what is left of the scratchpad
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from systola.hw.errors import MappingError
 from systola.hw.params import Params
+from systola.mapper.array_tilings import array_tilings
 from systola.mapper.layers import ArrayLayer, HostLayer, Layer, Lowered, VectorLayer
 from systola.mapper.layout import Layout
 from systola.mapper.shapes import array_shape, resolve, vector_shape
-from systola.mapper.tiles import Homes, Tiling, array_tilings, vector_tilings
+from systola.mapper.tiles import Homes, Tiling
+from systola.mapper.vector_tilings import vector_tilings
 
 __all__ = ["Buffers", "LayerPlan", "Plan", "make_plan"]
+
+
+Words = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class _Planner:
     net: Lowered
     params: Params
     pinned: dict[str, _Resident] = field(default_factory=dict)
+    by_channels: set[str] = field(default_factory=set)  # wholes that the array makes channel block by channel block
     _tilings: dict[tuple[int, Homes], list[Tiling]] = field(default_factory=dict)
 
     @cached_property
@@ -84,6 +93,17 @@ class _Planner:
         layers = enumerate(self.net.layers)
         return frozenset(i for i, x in layers if units.get(resolve(self.net, x.output)[0], set()) - {type(x), HostLayer})
 
+    def _crosses(self, index: int) -> bool:
+        """Whether another engine makes the input of a layer."""
+        layer = self.net.layers[index]
+        writer = self.writers.get(self.whole(_input(layer)) or "")
+        return writer is not None and writer is not type(layer)
+
+    @cached_property
+    def writers(self) -> dict[str, type]:
+        """Which kind of layer makes each whole."""
+        return {resolve(self.net, layer.output)[0]: type(layer) for layer in self.net.layers}
+
     def whole(self, name: str | None) -> str | None:
         return None if name is None else resolve(self.net, name)[0]
 
@@ -98,27 +118,23 @@ class _Planner:
             stays,
             not stays or output in self.dram_readers,
             index in self.handovers,
+            self.whole(_input(layer)) in self.by_channels and self._crosses(index),
         )
 
     def tilings(self, index: int) -> list[Tiling]:
         """A layer's tilings, cheapest first; only those for which no cheaper one takes fewer words."""
         key = index, self.homes(index)
         if key not in self._tilings:
-            found = sorted(self._enumerate(index, key[1]), key=lambda t: (t.cost_cycles, t.words))
-            frontier: list[Tiling] = []
-            for tiling in found:
-                if not frontier or tiling.words < frontier[-1].words:
-                    frontier.append(tiling)
-            self._tilings[key] = frontier
+            self._tilings[key] = self._enumerate(index, key[1])
         return self._tilings[key]
 
-    def _enumerate(self, index: int, homes: Homes) -> Iterator[Tiling]:
+    def _enumerate(self, index: int, homes: Homes) -> list[Tiling]:
         layer = self.net.layers[index]
         if isinstance(layer, ArrayLayer):
             return array_tilings(array_shape(self.net, layer, self.params), self.params, homes)
         if isinstance(layer, VectorLayer):
             return vector_tilings(vector_shape(self.net, layer, self.params), self.params, homes)
-        return iter(())
+        return []
 
     def cost(self, first: int, last: int) -> float:
         """Estimated cycles of layers first … last; infinite if one does not fit."""
@@ -150,7 +166,9 @@ def make_plan(net: Lowered, params: Params, *, keep_on_chip: bool = True) -> Pla
     if keep_on_chip:
         planner.pin_what_pays()
     while True:
-        placed = _place(planner)
+        placed = _place(planner, compact=False)
+        if not isinstance(placed, Plan):
+            placed = _place(planner, compact=True)
         if isinstance(placed, Plan):
             return placed
         live = [r for r in planner.pinned.values() if r.first <= placed <= r.last]
@@ -211,45 +229,60 @@ def _candidates(net: Lowered, params: Params) -> list[_Resident]:
 Extent = tuple[int, int]
 """(first word, words)"""
 
+_RECENT = 4
+"""Layers for which words that a layer used are avoided: what is written there waits for that layer's readers."""
 
-@dataclass
+
 class _Scratchpad:
-    """Finds room: where nothing live is in the way, preferring banks that others use little, so that engines do not meet there,
-    and words that the layer before does not use, so that loads need not wait for it."""
+    """Finds room: where nothing live is in the way, preferring words not used of late, and banks that others use little, so that
+    engines do not meet there.
 
-    params: Params
+    ``compact``: the lowest address that is free, whatever was there before.
+    """
 
-    def find(self, words: int, taken: list[Extent], recent: list[Extent]) -> int | None:
-        """The best address for ``words``; None if there is no room between what is ``taken``."""
-        size, bank = self.params.scratchpad_words, self.params.bank_words
-        starts = {*range(0, size, bank), *(base + length for base, length in (*taken, *recent))}
-        free = [a for a in starts if a + words <= size and not any(_overlap((a, words), extent) for extent in taken)]
-        if not free:
+    def __init__(self, params: Params, *, compact: bool) -> None:
+        self._params, self._compact = params, compact
+        self._last_use = np.full(params.scratchpad_words, -_RECENT - 1, dtype=np.int64)  # layer
+
+    def use(self, extent: Extent, last: int) -> None:
+        """These words are used until layer ``last``."""
+        self._last_use[extent[0] : extent[0] + extent[1]] = last
+
+    def find(self, words: int, taken: list[Extent], first: int) -> int | None:
+        """The best address for ``words`` from layer ``first`` on; None if there is no room between what is ``taken``."""
+        size, bank = self._params.scratchpad_words, self._params.bank_words
+        live = np.zeros(size, dtype=bool)
+        for base, length in taken:
+            live[base : base + length] = True
+        edges = np.flatnonzero(np.diff(live) | (np.diff(self._last_use) != 0)) + 1
+        starts = np.unique(np.concatenate([np.arange(0, size, bank), edges, edges - words, [size - words]]))
+        starts = starts[(starts >= 0) & (starts + words <= size)]
+        sums = np.concatenate([[0], np.cumsum(live)])
+        starts = starts[sums[starts + words] == sums[starts]]
+        if not starts.size:
             return None
-        costs = [(self._cost((a, words), taken, recent), a) for a in free]
-        best: int = min(costs)[1]
-        return best
+        if self._compact:
+            return int(starts[0])
+        return int(starts[np.argmin(self._costs(starts, words, live, first))])
 
-    def _cost(self, extent: Extent, taken: list[Extent], recent: list[Extent]) -> int:
-        """Words shared with the layer before, counted much, and words of others in the banks of ``extent``."""
-        bank = self.params.bank_words
-        first, last = extent[0] // bank, (extent[0] + extent[1] - 1) // bank
-        banks = first * bank, (last - first + 1) * bank
-        crowd = sum(_overlap(banks, other) for other in (*taken, *recent))
-        return crowd + 16 * sum(_overlap(extent, other) for other in recent)
-
-
-def _overlap(one: Extent, other: Extent) -> int:
-    """Words in both."""
-    return max(0, min(one[0] + one[1], other[0] + other[1]) - max(one[0], other[0]))
+    def _costs(self, starts: Words, words: int, live: NDArray[np.bool_], first: int) -> Words:
+        """Words used of late, the later the dearer, and words of others in the same banks."""
+        bank = self._params.bank_words
+        age = np.clip(first - self._last_use, 1, _RECENT + 1)
+        recent = np.concatenate([[0], np.cumsum(1 << (_RECENT + 1 - age))])
+        live_sums = np.concatenate([[0], np.cumsum(live)])
+        low, high = starts // bank * bank, -(-(starts + words) // bank) * bank
+        used: Words = recent[starts + words] - recent[starts] - words
+        crowd: Words = live_sums[high] - live_sums[low]
+        return 16 * used + crowd
 
 
-def _place(planner: _Planner) -> Plan | int:
+def _place(planner: _Planner, *, compact: bool) -> Plan | int:
     """Addresses for everything, or the index of the layer whose buffers found no room."""
-    net, scratchpad = planner.net, _Scratchpad(planner.params)
+    net, scratchpad = planner.net, _Scratchpad(planner.params, compact=compact)
     chip: dict[str, int] = {}
     plans: list[LayerPlan | None] = []
-    recent: list[Extent] = []
+    planner.by_channels.clear()
     for index, layer in enumerate(net.layers):
         if isinstance(layer, HostLayer):
             plans.append(None)
@@ -257,27 +290,39 @@ def _place(planner: _Planner) -> Plan | int:
         live = [r for r in planner.pinned.values() if r.first <= index <= r.last]
         if not all(_place_resident(planner, scratchpad, resident, chip) for resident in live if resident.name not in chip):
             return index
-        taken = [(chip[r.name], r.words) for r in live]
-        placed = _place_buffers(planner, scratchpad, index, taken, recent)
-        if placed is None:
+        plan = _place_buffers(planner, scratchpad, index, [(chip[r.name], r.words) for r in live])
+        if plan is None:
             return index
-        plan, recent = placed
+        if _by_channels(plan.tiling, layer, planner):
+            planner.by_channels.add(resolve(net, layer.output)[0])
         plans.append(plan)
     return Plan(chip, tuple(plans))
 
 
+def _by_channels(tiling: Tiling, layer: Layer, planner: _Planner) -> bool:
+    """Whether the outer loop of a layer goes over its output's channels, not over rows."""
+    if isinstance(layer, VectorLayer):
+        return tiling.planes < vector_shape(planner.net, layer, planner.params).input.planes
+    if isinstance(layer, HostLayer):
+        return False
+    shape = array_shape(planner.net, layer, planner.params)
+    blocks = max(run.blocks for run in shape.runs)
+    if (tiling.rows, tiling.columns) == (shape.output.height, shape.output.width):
+        return tiling.blocks < blocks
+    return tiling.weights_outer and tiling.chunk_blocks < blocks
+
+
 def _place_resident(planner: _Planner, scratchpad: _Scratchpad, new: _Resident, chip: dict[str, int]) -> bool:
     placed = [r for r in planner.pinned.values() if r.name in chip and r.first <= new.last and r.last >= new.first]
-    address = scratchpad.find(new.words, [(chip[r.name], r.words) for r in placed], [])
+    address = scratchpad.find(new.words, [(chip[r.name], r.words) for r in placed], new.first)
     if address is not None:
         chip[new.name] = address
+        scratchpad.use((address, new.words), new.last)
     return address is not None
 
 
-def _place_buffers(
-    planner: _Planner, scratchpad: _Scratchpad, index: int, taken: list[Extent], recent: list[Extent]
-) -> tuple[LayerPlan, list[Extent]] | None:
-    """The cheapest tiling whose buffers find room, and these buffers."""
+def _place_buffers(planner: _Planner, scratchpad: _Scratchpad, index: int, taken: list[Extent]) -> LayerPlan | None:
+    """The cheapest tiling whose buffers find room."""
     for tiling in planner.tilings(index):
         used, slots = list(taken), {}
         for kind in ("weights", "input", "operand", "output"):
@@ -285,7 +330,7 @@ def _place_buffers(
             count = getattr(tiling, "weight_slots" if kind == "weights" else f"{kind}_slots") if words else 0
             addresses = []
             for _ in range(count):
-                address = scratchpad.find(words, used, recent)
+                address = scratchpad.find(words, used, index)
                 if address is None:
                     break
                 addresses.append(address)
@@ -294,5 +339,7 @@ def _place_buffers(
             if len(addresses) < count:
                 break
         else:
-            return LayerPlan(planner.homes(index), tiling, replace(Buffers(), **slots)), used[len(taken) :]
+            for extent in used[len(taken) :]:
+                scratchpad.use(extent, index)
+            return LayerPlan(planner.homes(index), tiling, replace(Buffers(), **slots))
     return None

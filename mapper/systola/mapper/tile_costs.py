@@ -1,0 +1,100 @@
+"""What the costs of tilings are made of.
+
+The cost of a tiling is an estimate, in cycles, of what a layer adds to the program. Engines work at the same time, so it is the
+largest of what each needs, and of what the buffers allow: a buffer that is loaded, used and given back cannot be loaded again
+meanwhile, so with n buffers a period takes at least (latency + load + use) / n. To it is added what nothing else can hide:
+waiting for the first tile, and for the last to be handed over. Costs rank tilings; they are not reported.
+
+All functions take and return one number for each candidate, as arrays.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from systola.hw.params import Params
+from systola.mapper.layers import Window
+from systola.mapper.tiles import MAX_COUNT
+
+__all__ = [
+    "DRAIN_CYCLES",
+    "STEP_CYCLES",
+    "Numbers",
+    "cover_cycles",
+    "frontier",
+    "halvings",
+    "input_extent",
+    "memory_latency_cycles",
+    "period_cycles",
+    "pieces",
+    "word_cycles",
+]
+
+Numbers = NDArray[np.float64]
+
+STEP_CYCLES = 8
+"""Of every step: its instructions are fetched (64 to 128 bytes) and handed over."""
+
+DRAIN_CYCLES = 70
+"""From the array's last pixel until another instruction may begin with the result: array and drain pipelines, two waits."""
+
+_PATH_CYCLES = 16  # through the accelerator's own bus and scratchpad pipelines
+
+
+def memory_latency_cycles(params: Params) -> int:
+    """From a load's beginning to its first word, about."""
+    return params.config.dram.latency_cycles + _PATH_CYCLES
+
+
+def word_cycles(params: Params) -> float:
+    """Cycles the memory takes for a scratchpad word."""
+    return params.lanes / min(params.bus_bytes, params.config.dram.bytes_per_cycle)
+
+
+def pieces(extent: int, limit: int = MAX_COUNT) -> list[int]:
+    """Tile extents worth trying: extent / 1, / 2, / 3 … rounded up, each once, largest first."""
+    parts = range(1, extent + 1) if extent <= 32 else (*range(1, 17), *(extent // s for s in (1, 2, 3, 4, 6, 8, 12)))
+    return sorted({size for part in parts if 0 < (size := -(-extent // part)) <= limit}, reverse=True)
+
+
+def halvings(count: int) -> list[int]:
+    """count, half of it, …, 1, rounded up."""
+    sizes = [count]
+    while sizes[-1] > 1:
+        sizes.append(-(-sizes[-1] // 2))
+    return sizes
+
+
+def input_extent(window: Window, axis: int, outputs: Numbers, extent: int) -> Numbers:
+    """Input positions that a tile of ``outputs`` needs at most along an axis."""
+    reach = (outputs - 1) * window.stride[axis] + (window.kernel[axis] - 1) * window.dilation[axis] + 1
+    return np.minimum(reach, extent)
+
+
+def cover_cycles(extents: tuple[int, int], rows: Numbers, columns: Numbers, least: float) -> Numbers:
+    """Σ over the tiles of an image of max(pixels of the tile, least)."""
+    total: Numbers = np.zeros_like(rows)
+    height, width = extents
+    for row_count, row_size in ((height // rows, rows), (1, height % rows)):
+        for column_count, column_size in ((width // columns, columns), (1, width % columns)):
+            pixels = row_size * column_size
+            total += np.where(pixels > 0, row_count * column_count * np.maximum(pixels, least), 0)
+    return total
+
+
+def period_cycles(count: Numbers, slots: Numbers, use: Numbers, transfer: Numbers, latency: float) -> Numbers:
+    """What ``count`` transfers through ``slots`` buffers take when each is used for ``use`` cycles."""
+    held = (latency + transfer + use) / np.maximum(slots, 1)
+    return np.where(count > slots, count * np.maximum(np.maximum(use, transfer), held), 0.0)
+
+
+def frontier(cost: Numbers, words: Numbers, available_words: int) -> list[int]:
+    """Candidates, cheapest first, for which no cheaper one takes fewer words; none with more words than there are."""
+    found: list[int] = []
+    least = available_words + 1.0
+    for index in np.lexsort((words, cost)).tolist():
+        if words[index] < least:
+            least = words[index]
+            found.append(index)
+    return found
