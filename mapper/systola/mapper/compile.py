@@ -17,6 +17,7 @@ from systola.mapper.image import Step as ImageStep
 from systola.mapper.layers import ArrayLayer, HostLayer, Layer, Lowered, VectorLayer
 from systola.mapper.lower import lower
 from systola.mapper.memory import Dram
+from systola.mapper.occupancy import occupancy
 from systola.mapper.operations import Space, Work
 from systola.mapper.plan import make_plan
 from systola.mapper.quantgraph import Conv, Host, QuantGraph
@@ -110,13 +111,13 @@ def _image(context: Context, steps: tuple[ImageStep, ...], params: Params) -> Im
         raise MappingError(f"the network takes {dram.used_bytes} bytes of DRAM; instructions address 4 GiB")
     image = Image(
         net.name, params.fingerprint, params.lanes, dram.image(), dram.used_bytes, steps, dram.placed(), net.inputs, net.outputs,
-        tuple(_info(net, tag, layer) for tag, layer in enumerate(net.layers)),
+        tuple(_info(net, tag, layer, params) for tag, layer in enumerate(net.layers)),
     )  # fmt: skip
     verify_image(image, params)
     return image
 
 
-def _info(net: Lowered, tag: int, layer: Layer) -> LayerInfo:
+def _info(net: Lowered, tag: int, layer: Layer, params: Params) -> LayerInfo:
     unit = "host" if isinstance(layer, HostLayer) else "array" if isinstance(layer, ArrayLayer) else "vector"
     node = layer.nodes[0]
     kind = type(node).__name__.lower()
@@ -126,4 +127,5 @@ def _info(net: Lowered, tag: int, layer: Layer) -> LayerInfo:
         kind = node.operation.name
     note = layer.reason if isinstance(layer, HostLayer) else ""
     names = tuple(n.source for n in layer.nodes)
-    return LayerInfo(tag, layer.name, unit, kind, layer.macs, layer.output, names, net.shapes[layer.output], note)
+    shape, edges = net.shapes[layer.output], occupancy(net, layer, params)
+    return LayerInfo(tag, layer.name, unit, kind, layer.macs, layer.output, names, shape, note, edges)

@@ -16,7 +16,7 @@ from systola.hw.isa import Instruction
 from systola.mapper.layout import Layout
 from systola.mapper.quantgraph import Node, QuantTensor
 
-__all__ = ["HostStep", "Image", "LayerInfo", "Placed", "ProgramStep", "Step"]
+__all__ = ["HostStep", "Image", "LayerInfo", "Occupancy", "Placed", "ProgramStep", "Step"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,21 @@ class Placed:
 
 
 @dataclass(frozen=True)
+class Occupancy:
+    """How much of what an engine handles at a time a layer fills; the rest is waste at the edges.
+
+    ``channels``: of the output. On the array: ``tiles``: weight tiles of rows × columns that make up its weights, kernel
+    positions included; ``rows``: rows of these tiles that carry an input channel which an output of the tile needs, in all;
+    ``weights``: the weights that the network has.
+    """
+
+    channels: int = 0
+    tiles: int = 0
+    rows: int = 0
+    weights: int = 0
+
+
+@dataclass(frozen=True)
 class LayerInfo:
     """What a layer is, for reports. ``tag`` is in its instructions' headers.
 
@@ -56,6 +71,7 @@ class LayerInfo:
     nodes: tuple[str, ...]
     shape: tuple[int, ...]
     note: str = ""
+    occupancy: Occupancy = Occupancy()
 
 
 @dataclass(frozen=True)
