@@ -33,7 +33,7 @@ _FIRST_WEIGHTS_SHARE = 0.03, 0.5
 _MEMORY_BOUND = 0.7  # memory cycles over array cycles: from here on
 _LAST_CHANNELS_SHARE = 0.1  # of a layer that needs all channels at once: what it waits for the last of them
 _HANDOVER_SHARE = 0.5  # of a step: what a reader of another engine waits for
-_SLOTS = ((1, 1, 1), (2, 2, 2), (3, 2, 2), (2, 3, 2), (3, 3, 2), (2, 4, 2), (3, 3, 3), (4, 4, 3), (2, 8, 2))
+_SLOTS = ((1, 1, 1), (2, 2, 2), (3, 2, 2), (2, 3, 2), (3, 3, 2), (2, 4, 2), (3, 3, 3), (4, 4, 3), (2, 6, 2), (2, 10, 2))
 """Numbers of buffers worth trying: inputs, weights, outputs."""
 
 

@@ -21,7 +21,7 @@ from systola.hw.isa import ENGINES, Engine, Opcode
 from systola.hw.params import Params
 from systola.mapper.hazards import Dependencies
 from systola.mapper.operations import Work
-from systola.mapper.timing import WAIT_CYCLES, Timing
+from systola.mapper.timing import WAIT_CYCLES, Duration, Timing
 
 __all__ = ["Order", "reorder"]
 
@@ -54,11 +54,11 @@ class _Queue:
 
     def __init__(self) -> None:
         self.free_at = 0.0
-        self._later: list[tuple[float, int]] = []  # by the time at which they can begin
-        self._now: list[int] = []  # can begin when the engine is free, by place in the program
+        self._later: list[tuple[float, float, int]] = []  # by the time at which they can begin
+        self._now: list[tuple[float, int]] = []  # can begin when the engine is free, by place in the program
 
-    def add(self, index: int, ready_at: float) -> None:
-        heappush(self._later, (ready_at, index))
+    def add(self, index: int, ready_at: float, rank: float) -> None:
+        heappush(self._later, (ready_at, rank, index))
 
     def next_start(self, not_before: float = 0.0) -> float | None:
         """When the engine begins its next instruction; None if none is known."""
@@ -70,8 +70,8 @@ class _Queue:
     def take(self, start: float) -> int:
         """The first in the program of those that can begin at ``start``."""
         while self._later and self._later[0][0] <= start:
-            heappush(self._now, heappop(self._later)[1])
-        return heappop(self._now)
+            heappush(self._now, heappop(self._later)[1:])
+        return heappop(self._now)[1]
 
 
 class _ArrayQueue(_Queue):
@@ -98,10 +98,12 @@ class _ArrayQueue(_Queue):
 
 
 class _Scheduler:
-    def __init__(self, program: Sequence[Work], edges: Sequence[Dependencies], params: Params) -> None:
-        self.program = program
-        timing = Timing(params)
-        self.durations = [timing.of(work) for work in program]
+    """``due``: by instruction, for loads: when the first that needs it could begin; None: memory takes no time."""
+
+    def __init__(
+        self, program: Sequence[Work], edges: Sequence[Dependencies], durations: Sequence[Duration], due: Sequence[float] | None
+    ) -> None:
+        self.program, self.durations, self.due = program, durations, due
         self.after = [set(e.after) for e in edges]
         self.behind = [set(e.behind) for e in edges]
         self.groups = _groups(program)
@@ -165,7 +167,8 @@ class _Scheduler:
         work = self.program[index]
         ready = max((self.finish[other] for other in self.after[index]), default=-WAIT_CYCLES) + WAIT_CYCLES
         if work.engine is not Engine.ARRAY or work.group is None or self.groups[work.group].arrays[0] == index:
-            self.queues[work.engine].add(index, ready)
+            rank = self.due[index] if self.due and work.engine is Engine.LOAD else float(index)
+            self.queues[work.engine].add(index, ready, rank)
         elif self.array.members and self.array.members[0] == index:
             self.array.member_ready_at = ready
 
@@ -214,4 +217,13 @@ def _groups(program: Sequence[Work]) -> dict[int, _Group]:
 
 def reorder(program: Sequence[Work], edges: Sequence[Dependencies], params: Params) -> Order:
     """The order, given each instruction's dependencies."""
-    return _Scheduler(program, edges, params).run()
+    timing = Timing(params)
+    durations = [timing.of(work) for work in program]
+    at_once = Duration(0.0, 0)
+    ideal = [at_once if work.engine is Engine.LOAD else duration for work, duration in zip(program, durations, strict=True)]
+    times = _Scheduler(program, edges, ideal, None).run().begin_cycles
+    due = [float("inf")] * len(program)
+    for index, mine in enumerate(edges):
+        for other in mine.after:
+            due[other] = min(due[other], times[index])
+    return _Scheduler(program, edges, durations, due).run()

@@ -39,6 +39,8 @@ STEP_CYCLES = 8
 DRAIN_CYCLES = 70
 """From the array's last pixel until another instruction may begin with the result: array and drain pipelines, two waits."""
 
+_TIGHT = 0.7  # of its use: from here on a transfer has no time to spare
+
 _PATH_CYCLES = 16  # through the accelerator's own bus and scratchpad pipelines
 
 
@@ -84,8 +86,13 @@ def cover_cycles(extents: tuple[int, int], rows: Numbers, columns: Numbers, leas
 
 
 def period_cycles(count: Numbers, slots: Numbers, use: Numbers, transfer: Numbers, latency: float) -> Numbers:
-    """What ``count`` transfers through ``slots`` buffers take when each is used for ``use`` cycles."""
-    held = (latency + transfer + use) / np.maximum(slots, 1)
+    """What ``count`` transfers through ``slots`` buffers take when each is used for ``use`` cycles.
+
+    Where transfers take about as long as their use, nothing that was lost once is ever made good: then there should be buffers for
+    twice the latency.
+    """
+    spare = np.where(transfer > _TIGHT * use, latency, 0.0)
+    held = (latency + spare + transfer + use) / np.maximum(slots, 1)
     return np.where(count > slots, count * np.maximum(np.maximum(use, transfer), held), 0.0)
 
 
