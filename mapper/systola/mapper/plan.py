@@ -166,11 +166,10 @@ def make_plan(net: Lowered, params: Params, *, keep_on_chip: bool = True) -> Pla
     if keep_on_chip:
         planner.pin_what_pays()
     while True:
-        placed = _place(planner, compact=False)
-        if not isinstance(placed, Plan):
-            placed = _place(planner, compact=True)
-        if isinstance(placed, Plan):
-            return placed
+        for compact in _COMPACT:
+            placed = _place(planner, compact)
+            if isinstance(placed, Plan):
+                return placed
         live = [r for r in planner.pinned.values() if r.first <= placed <= r.last]
         if not live:
             raise _does_not_fit(planner, placed)
@@ -229,27 +228,30 @@ def _candidates(net: Lowered, params: Params) -> list[_Resident]:
 Extent = tuple[int, int]
 """(first word, words)"""
 
+_COMPACT = (False, False), (True, False), (True, True)
+"""Ways of placing, tried in turn: tensors that stay, and buffers, at the lowest free address."""
+
 _RECENT = 4
 """Layers for which words that a layer used are avoided: what is written there waits for that layer's readers."""
 
 
 class _Scratchpad:
     """Finds room: where nothing live is in the way, preferring words not used of late, and banks that others use little, so that
-    engines do not meet there.
+    engines do not meet there."""
 
-    ``compact``: the lowest address that is free, whatever was there before.
-    """
-
-    def __init__(self, params: Params, *, compact: bool) -> None:
-        self._params, self._compact = params, compact
+    def __init__(self, params: Params) -> None:
+        self._params = params
         self._last_use = np.full(params.scratchpad_words, -_RECENT - 1, dtype=np.int64)  # layer
 
     def use(self, extent: Extent, last: int) -> None:
         """These words are used until layer ``last``."""
         self._last_use[extent[0] : extent[0] + extent[1]] = last
 
-    def find(self, words: int, taken: list[Extent], first: int) -> int | None:
-        """The best address for ``words`` from layer ``first`` on; None if there is no room between what is ``taken``."""
+    def find(self, words: int, taken: list[Extent], first: int, compact: bool) -> int | None:
+        """The best address for ``words`` from layer ``first`` on; None if there is no room between what is ``taken``.
+
+        ``compact``: the lowest, whatever was there before.
+        """
         size, bank = self._params.scratchpad_words, self._params.bank_words
         live = np.zeros(size, dtype=bool)
         for base, length in taken:
@@ -261,7 +263,7 @@ class _Scratchpad:
         starts = starts[sums[starts + words] == sums[starts]]
         if not starts.size:
             return None
-        if self._compact:
+        if compact:
             return int(starts[0])
         return int(starts[np.argmin(self._costs(starts, words, live, first))])
 
@@ -277,9 +279,9 @@ class _Scratchpad:
         return 16 * used + crowd
 
 
-def _place(planner: _Planner, *, compact: bool) -> Plan | int:
-    """Addresses for everything, or the index of the layer whose buffers found no room."""
-    net, scratchpad = planner.net, _Scratchpad(planner.params, compact=compact)
+def _place(planner: _Planner, compact: tuple[bool, bool]) -> Plan | int:
+    """Addresses for everything, or the index of the layer whose buffers found no room. ``compact``: one of _COMPACT."""
+    net, scratchpad = planner.net, _Scratchpad(planner.params)
     chip: dict[str, int] = {}
     plans: list[LayerPlan | None] = []
     planner.by_channels.clear()
@@ -288,9 +290,10 @@ def _place(planner: _Planner, *, compact: bool) -> Plan | int:
             plans.append(None)
             continue
         live = [r for r in planner.pinned.values() if r.first <= index <= r.last]
-        if not all(_place_resident(planner, scratchpad, resident, chip) for resident in live if resident.name not in chip):
+        new = [resident for resident in live if resident.name not in chip]
+        if not all(_place_resident(planner, scratchpad, resident, chip, compact[0]) for resident in new):
             return index
-        plan = _place_buffers(planner, scratchpad, index, [(chip[r.name], r.words) for r in live])
+        plan = _place_buffers(planner, scratchpad, index, [(chip[r.name], r.words) for r in live], compact[1])
         if plan is None:
             return index
         if _by_channels(plan.tiling, layer, planner):
@@ -312,16 +315,20 @@ def _by_channels(tiling: Tiling, layer: Layer, planner: _Planner) -> bool:
     return tiling.weights_outer and tiling.chunk_blocks < blocks
 
 
-def _place_resident(planner: _Planner, scratchpad: _Scratchpad, new: _Resident, chip: dict[str, int]) -> bool:
+def _place_resident(
+    planner: _Planner, scratchpad: _Scratchpad, new: _Resident, chip: dict[str, int], compact: bool
+) -> bool:
     placed = [r for r in planner.pinned.values() if r.name in chip and r.first <= new.last and r.last >= new.first]
-    address = scratchpad.find(new.words, [(chip[r.name], r.words) for r in placed], new.first)
+    address = scratchpad.find(new.words, [(chip[r.name], r.words) for r in placed], new.first, compact)
     if address is not None:
         chip[new.name] = address
         scratchpad.use((address, new.words), new.last)
     return address is not None
 
 
-def _place_buffers(planner: _Planner, scratchpad: _Scratchpad, index: int, taken: list[Extent]) -> LayerPlan | None:
+def _place_buffers(
+    planner: _Planner, scratchpad: _Scratchpad, index: int, taken: list[Extent], compact: bool
+) -> LayerPlan | None:
     """The cheapest tiling whose buffers find room."""
     for tiling in planner.tilings(index):
         used, slots = list(taken), {}
@@ -330,7 +337,7 @@ def _place_buffers(planner: _Planner, scratchpad: _Scratchpad, index: int, taken
             count = getattr(tiling, "weight_slots" if kind == "weights" else f"{kind}_slots") if words else 0
             addresses = []
             for _ in range(count):
-                address = scratchpad.find(words, used, index)
+                address = scratchpad.find(words, used, index, compact)
                 if address is None:
                     break
                 addresses.append(address)
