@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from systola.hw.params import Params
 from systola.mapper.quantgraph import Conv, QuantGraph
 
-__all__ = ["FULL", "MODELS", "OTHER_PRESETS", "Entry", "cycle_bound", "find_model", "models_folder"]
+__all__ = [
+    "FULL", "FULL_SPEED", "MODELS", "OTHER_PRESETS", "Entry", "accelerator_source", "cycle_bound", "find_model", "models_folder",
+]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,8 +24,9 @@ class Entry:
 
     ``model``: a path in the folder of networks, or one that begins with ``examples/`` in the checkout. ``samples``: how many are
     run (None: all that the network has). ``target_cycles``: what a release must keep to; ``goal_cycles``: what the machine is to
-    reach, or ``goal_over_bound`` times the bound. ``agreement``: which share counts, "top1" or
-    "within_1" (codes that are at most one apart), and ``agreement_least`` the least of it.
+    reach, or ``goal_over_bound`` times the bound, or ``goal_utilization`` as a share of the array's peak. ``agreement``: which
+    share counts, "top1" or "within_1" (codes that are at most one apart), and ``agreement_least`` the least of it.
+    ``accel``: a preset, or the name of a file in ``accelerators/``. ``most``: of a figure in seconds or bytes, what is allowed.
     """
 
     name: str
@@ -32,10 +36,12 @@ class Entry:
     target_cycles: int | None = None
     goal_cycles: int | None = None
     goal_over_bound: float | None = None
+    goal_utilization: float | None = None
     agreement: str | None = None
     agreement_least: float | None = None
     random_weights: int | None = None
     dram_bytes_per_cycle: int | None = None
+    most: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -43,8 +49,10 @@ class Entry:
         rate = self.dram_bytes_per_cycle
         return self.name if rate is None else f"{self.name}, {rate} B/cycle"
 
-    def goal(self, bound: int) -> int | None:
-        """The goal in cycles, however it is stated."""
+    def goal(self, bound: int, peak_cycles: float) -> int | None:
+        """The goal in cycles, however it is stated; ``peak_cycles``: of an array that works as a whole all the time."""
+        if self.goal_utilization is not None:
+            return int(peak_cycles / self.goal_utilization)
         return self.goal_cycles if self.goal_over_bound is None else int(self.goal_over_bound * bound)
 
 
@@ -91,6 +99,40 @@ FULL = (
     _random("alexnet", over_bound=1.08),
 )
 """Full-size graphs on base. There are no trained weights for them: random ones take the same cycles."""
+
+
+RESNET50_LIMITS = {"compile": 5.0, "golden": 5.0, "run": 120.0, "memory": float(2 << 30)}
+"""Seconds of compiling, of golden and of the whole run, and bytes of the run's memory, simulator included."""
+
+
+def _resnet50(accel: str, utilization: float | None = None) -> Entry:
+    entry = _random("resnet50_bnfolded")
+    return replace(entry, accel=accel, goal_utilization=utilization)
+
+
+FULL_SPEED = (
+    replace(_random("resnet50_bnfolded", 16_800_000), most=RESNET50_LIMITS),
+    _random("resnet18_bnfolded", 7_460_000),
+    Entry("mobilenet_v2_ptq_int8", "mobilenet_v2_ptq_int8", samples=1, goal_cycles=1_380_000, most={"compile": 2.0}),
+    _random("vgg16", 70_500_000),
+    _random("alexnet", over_bound=1.08),
+    replace(_random("bert_base_encoder_s128"), goal_utilization=0.90),
+    *(
+        Entry(name, name, samples=1, goal_cycles=cycles)
+        for name, cycles in (("resnet8_int8", 57_000), ("kws_int8", 15_000), ("vww_int8", 48_000), ("ad_int8", 19_000))
+    ),
+    _random("resnet50_bnfolded", 20_000_000, rate=5),
+    _resnet50("small", 0.93),
+    _resnet50("large", 0.90),
+    _resnet50("array64"),
+)
+"""What the machine is to reach at full speed, one sample each. Where a graph has no weights, they are drawn from seed 1."""
+
+
+def accelerator_source(name: str) -> str:
+    """What ``--accel`` takes for an entry's accelerator: the path of a file in ``accelerators/``, or the preset's name."""
+    path = Path(__file__).with_name("accelerators") / f"{name}.toml"
+    return str(path) if path.is_file() else name
 
 
 def models_folder() -> Path | None:

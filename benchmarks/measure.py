@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from array_only import expected_totals, open_array, run_pixels, totals
 from catalog import cycle_bound, models_folder
 
 from systola.driver.device import Device
@@ -30,6 +31,7 @@ from systola.driver.runtime import Runtime
 from systola.driver.samples import stacked
 from systola.hw.config import load_config
 from systola.hw.errors import DeviceError, SystolaError
+from systola.hw.isa import Engine
 from systola.hw.params import Params
 from systola.mapper.image import HostStep
 from systola.reports.record import RunRecord
@@ -156,7 +158,10 @@ def _figures(record: RunRecord) -> Figures:
         "cycles": list(record.cycles),
         "simulated_cycles": record.simulated_cycles,
         "macs": sum(layer.macs for layer in layers),
+        "macs_array": sum(layer.macs for layer in layers if layer.unit == "array"),
         "macs_per_cycle": params.macs_per_cycle,
+        "array_classes": None if record.classes is None else
+            {each.name.lower(): count for each, count in record.classes[Engine.ARRAY].items()},
         "bound_cycles": cycle_bound(record.graph, params),
         "bit_exact": check.bit_exact and sum(check.tensors.values()) > 0,
         "tensors_checked": len(check.tensors),
@@ -230,6 +235,27 @@ def _wait(device: Device, cycles: int) -> int:
     return cycles
 
 
+def side_by_side_job(model: str, accel: str, repeats: int, inferences: int) -> Figures:
+    """Simulation speed of a network on the accelerator and of the array alone, by turns, both without a trace.
+
+    Each measurement of the accelerator is of ``inferences`` inferences, each of the array of as many cycles.
+    """
+    network = prepare(Options(Path(model), accel, samples=1))
+    assert network.samples is not None
+    sample = {name: codes[0] for name, codes in stacked(network.graph, network.samples).items()}
+    settings = rtl_settings(network.params, trace=False)
+    runs, alone = [], []
+    with open_array() as array, open_device("rtl", network.params, network.image.memory_bytes, settings) as device:
+        runtime = Runtime(device, network.image, network.params)
+        cycles = inferences * runtime.infer(sample, counters=False).cycles
+        run_pixels(array, cycles)
+        right = totals(array) == expected_totals(cycles)
+        for _ in range(repeats):
+            runs.append(_timed(lambda: sum(runtime.infer(sample, counters=False).cycles for _ in range(inferences))))
+            alone.append(_timed(partial(run_pixels, array, cycles)))
+    return {"accelerator": runs, "array": alone, "array_right": right}
+
+
 def _timed(work: Callable[[], int]) -> Figures:
     """Cycles that ``work`` returns, wall seconds, and CPU seconds of this process and of the simulator."""
     children = Children()
@@ -241,7 +267,10 @@ def _timed(work: Callable[[], int]) -> Figures:
             "cpu_seconds": simulator + time.process_time() - own}  # fmt: skip
 
 
-JOBS: Mapping[str, Callable[..., Figures]] = {"build": build_job, "run": run_job, "compile": compile_job, "speed": speed_job}
+JOBS: Mapping[str, Callable[..., Figures]] = {
+    "build": build_job, "run": run_job, "compile": compile_job, "speed": speed_job,
+    "side_by_side": side_by_side_job,
+}  # fmt: skip
 
 
 def main(job: str, arguments: str) -> None:

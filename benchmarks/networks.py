@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from catalog import FULL, MODELS, OTHER_PRESETS, Entry, find_model
+from catalog import FULL, MODELS, OTHER_PRESETS, Entry, accelerator_source, find_model
 from measure import in_process
 from tables import NOTHING, add_output_options, environment, markdown_table, met, number, percent, seconds, write_results
 
@@ -66,7 +66,7 @@ def measured(entry: Entry, path: Path, backend: str, most_samples: int | None = 
     """
     samples = entry.samples if most_samples is None else min(most_samples, entry.samples or most_samples)
     asked = {
-        "model": str(path), "accel": entry.accel, "samples": samples, "backend": backend,
+        "model": str(path), "accel": accelerator_source(entry.accel), "samples": samples, "backend": backend,
         "random_weights": entry.random_weights, "dram_bytes_per_cycle": entry.dram_bytes_per_cycle,
     }  # fmt: skip
     figures = in_process("run", asked)
@@ -81,7 +81,7 @@ def measured(entry: Entry, path: Path, backend: str, most_samples: int | None = 
         return row
     # Timing does not depend on data; only the first sample may find the memory in another state.
     cycles = max(figures["cycles"], default=None)
-    goal = entry.goal(figures["bound_cycles"])
+    goal = entry.goal(figures["bound_cycles"], figures["macs"] / figures["macs_per_cycle"])
     found = _share(entry, figures)
     return row | {
         "cycles_per_inference": cycles,

@@ -21,7 +21,10 @@ from networks import measured  # noqa: E402
 from tables import markdown_table, met  # noqa: E402
 
 DIGITS = find_model(next(entry for entry in MODELS if entry.name == "digits"))
-PUBLISHED_BOUNDS = {"resnet8_int8": 49_216, "vww_int8": 32_896, "kws_int8": 9_564, "ad_int8": 16_592}
+PUBLISHED_BOUNDS = {
+    "resnet8_int8": 49_216, "vww_int8": 32_896, "kws_int8": 9_564, "ad_int8": 16_592,
+    "mobilenet_v2_ptq_int8": 1_229_200,
+}
 """Cycles on base, from the tables that peers are compared in."""
 
 
