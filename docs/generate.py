@@ -25,6 +25,8 @@ from systola.driver.cli import app
 from systola.hw import errors, isa, registers
 from systola.hw.config import PRESETS, Config, load_config
 from systola.hw.params import Params
+from systola.reports.causes import CAUSE_MEANINGS, CAUSE_WORDS, Cause
+from systola.reports.classes import USE_MEANINGS, USE_OF_CLASS, USE_WORDS, Use
 from systola.reports.schema import Report, report_schema
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -281,6 +283,52 @@ def report_page() -> str:
     )
 
 
+def cycles_page() -> str:
+    """What a cycle can go to, and why it was lost."""
+    sources: dict[Use, list[str]] = {use: [] for use in Use}
+    for cycle_class in registers.CycleClass:
+        sources[Use(int(USE_OF_CLASS[cycle_class]))].append(cycle_class.name)
+    for use in (Use.ROWS, Use.COLUMNS, Use.REPEATED):
+        sources[use] = sources[Use.USEFUL]
+    for use in (Use.START, Use.FINISH):
+        sources[use] = sources[Use.FETCH]
+    uses = (
+        (f"`{use.name.lower()}`", USE_WORDS[use], ", ".join(sources[use]), USE_MEANINGS[use]) for use in Use
+    )
+    causes = ((f"`{c.name.lower()}`", CAUSE_WORDS[c], *CAUSE_MEANINGS[c]) for c in Cause)
+    return page(
+        "# Where the cycles go",
+        "Every cycle of every engine, from start to end, is in exactly one of these classes, and belongs to one layer; so "
+        "for each engine classes and layers sum to the run's cycles exactly: a report whose sums were not would not be "
+        "written.",
+        "## What a cycle went to",
+        "`engines` in [report.json](report.md). The accelerator's counters ([CycleClass](registers.md#cycleclass), "
+        "`counters` in the report) say what an engine did; the trace says when, and so for which layer. What the report adds "
+        "is the parting of BUSY by the shape of the layer's weights and channels, and of IDLE by when it was.",
+        table(("in report.json", "shown as", "counters", "meaning"), uses),
+        "**Which layer.** An engine's cycles up to the end of an instruction, since the end of the one before, belong to the "
+        "instruction's layer, waiting for its operands included. An instruction ends when it is finished; on the array, when "
+        "its last pixel has entered (and the flush is over, if the next one is not at hand), since the next instruction's "
+        "pixels follow at once. What comes after an engine's last instruction is the last layer's.",
+        "**Edge waste.** A busy cycle of the array is one pixel times one tile of `rows × columns` weights. In a layer every "
+        "tile meets equally many pixels, so its busy cycles divide as the tiles' cells do: rows without a channel (whole "
+        "rows count as rows), cells without a weight in the other rows (columns), weights. Of the weights' part, what is "
+        "beyond the network's multiply-accumulates is `repeated`. Kernel positions packed into rows count as the channels "
+        "that they then are. Drain and vector divide by output channels against columns and lanes. Parts are rounded to "
+        "whole cycles so that they sum.",
+        "**Latency or bandwidth.** A wait for memory counts as bandwidth if a data beat, of any engine, moved in the last "
+        "`bus.data_bytes` cycles; so the last `bus.data_bytes − 1` cycles of that kind after a transfer are bandwidth, "
+        "whatever follows.",
+        "## Why: root causes",
+        "`causes` in the report: the cycles of the judged engine (the array; where a network has no work for it, the "
+        "busiest). Where it waits for another engine, the cause is what that one did in the same cycle, and where that one "
+        "waited, what the next did. After the judged engine's last instruction it is what the engine that finishes last "
+        "does. The largest of them, `useful` and `finish` apart, is what would help most; what it would save is at most its "
+        "cycles, since another cause may take its place.",
+        table(("in report.json", "shown as", "the engine's cycle", "what to change"), causes),
+    )
+
+
 def report_schema_page() -> str:
     """The JSON Schema of report.json."""
     return json.dumps(report_schema(), indent=2, ensure_ascii=False) + "\n"
@@ -355,6 +403,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "registers.md": registers_page,
     "report.md": report_page,
     "report.schema.json": report_schema_page,
+    "cycles.md": cycles_page,
     "errors.md": errors_page,
     "cli.md": cli_page,
 }

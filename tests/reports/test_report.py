@@ -60,20 +60,32 @@ def test_figures_fit_together() -> None:
 
 
 def test_advice_is_the_largest_loss() -> None:
-    """The array's largest class that is not work."""
+    """The array's largest cause that is not work."""
+    report = build_report(run_record())
+    assert report.causes is not None and report.advice is not None
+    lost = {cause: n for cause, n in report.causes.items() if cause not in ("useful", "finish")}
+    assert report.advice.engine == report.judged_engine == "array"
+    assert report.advice.cycles == max(lost.values()) == lost[report.advice.cause]
+
+
+def test_counters_are_in_the_report() -> None:
+    """As the registers had them; busy and waiting cycles are those of the uses."""
     record = run_record()
     report = build_report(record)
-    assert record.classes is not None and report.advice is not None
-    lost = {c: n for c, n in record.classes[Engine.ARRAY].items() if c is not CycleClass.BUSY}
-    assert report.advice.cycles == max(lost.values())
-    assert lost[CycleClass[report.advice.cycle_class.upper()]] == report.advice.cycles
+    assert record.classes is not None and report.counters is not None and report.engines is not None
+    for engine, classes in record.classes.items():
+        counted, uses = report.counters[engine.name.lower()], report.engines[engine.name.lower()]
+        assert counted == {c.name.lower(): n for c, n in classes.items() if n}
+        assert counted.get("busy", 0) == sum(uses.get(name, 0) for name in ("useful", "rows", "columns", "repeated"))
+        assert counted.get("idle", 0) == sum(uses.get(name, 0) for name in ("fetch", "start", "finish"))
+        assert counted.get("setup", 0) + counted.get("flush", 0) == uses.get("fill", 0)
 
 
 def test_without_time() -> None:
     """What a backend does not know is null, not 0; energy comes from the program."""
     report = build_report(run_record(timed=False))
     for value in (report.cycles_total, report.latency_s, report.power_w, report.utilization, report.advice, report.bit_exact,
-                  report.engines, report.sim_cycles_per_second):  # fmt: skip
+                  report.engines, report.causes, report.sim_cycles_per_second):  # fmt: skip
         assert value is None
     assert all(layer.cycles is None and layer.engines is None for layer in report.layers)
     assert report.energy is not None and report.energy.counts_from == "program"
@@ -119,6 +131,7 @@ def test_terminal(timed: bool) -> None:
     for word in ("Energy", "static power unknown", "Host", "Accuracy", "residual on tiny"):
         assert word in text
     assert ("Where the cycles went" in text) is timed
+    assert ("Why: the array's cycles" in text) is timed
 
 
 class _Page(HTMLParser):

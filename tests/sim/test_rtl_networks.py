@@ -9,6 +9,7 @@ import pytest
 from rtl import presets
 
 from systola.driver.flow import Options, run
+from systola.reports.model import build_report
 from systola.reports.record import RunRecord
 
 pytestmark = pytest.mark.slow
@@ -44,6 +45,28 @@ def exact(record: RunRecord) -> None:
     assert sum(record.check.tensors.values()) > 0
     assert len(record.cycles) == record.samples
     assert len(set(record.cycles)) == 1, "the time depends on the data"
+    explained(record)
+
+
+def explained(record: RunRecord) -> None:
+    """Every cycle of every engine is in one class and one layer, as counted; the array's useful work is the network's."""
+    report = build_report(record)
+    assert report.engines is not None and report.counters is not None and report.causes is not None
+    layers = [layer for layer in report.layers if layer.unit != "host"]
+    for engine, uses in report.engines.items():
+        assert sum(uses.values()) == sum(report.counters[engine].values()) == record.cycles[0]
+        assert uses.get("dram_latency", 0) == report.counters[engine].get("dram_latency", 0)
+        assert uses.get("dram_bandwidth", 0) == report.counters[engine].get("dram_bandwidth", 0)
+        for name, cycles in uses.items():
+            assert sum((layer.engines or {})[engine].get(name, 0) for layer in layers) == cycles
+    assert sum(report.causes.values()) == sum(layer.cycles or 0 for layer in layers) == record.cycles[0]
+    for name, cycles in report.causes.items():
+        assert sum((layer.causes or {}).get(name, 0) for layer in layers) == cycles
+    peak = record.config.array.rows * record.config.array.columns
+    for layer in (layer for layer in layers if layer.unit == "array"):
+        useful = (layer.engines or {})["array"].get("useful", 0)
+        assert abs(useful * peak - layer.macs) < peak, layer.name
+    assert report.advice is not None and 0 < report.advice.cycles < record.cycles[0]
 
 
 @presets(["base"])

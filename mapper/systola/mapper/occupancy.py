@@ -33,4 +33,5 @@ def _rows(layer: ArrayLayer, params: Params) -> int:
     last = np.minimum(first + params.columns, outputs) - 1
     outputs_per_group = outputs // layer.groups
     groups = last // outputs_per_group - first // outputs_per_group + 1
-    return sum(groups.tolist()) * int(per_group)
+    total: int = groups.sum().item() * per_group
+    return total

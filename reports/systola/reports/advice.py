@@ -1,37 +1,53 @@
-"""What would help most: where the array engine lost most cycles."""
+"""What would help most: the largest root cause of lost cycles, and what to change."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from systola.hw.isa import Engine
-from systola.hw.registers import CycleClass
+import numpy as np
+from numpy.typing import NDArray
+
+from systola.hw.isa import ENGINES, Engine
 from systola.mapper.image import LayerInfo
 from systola.reports.attribution import Attribution
-from systola.reports.classes import CLASS_REMEDIES, CLASS_WORDS
+from systola.reports.causes import CAUSE_MEANINGS, CAUSE_WORDS, Cause
+from systola.reports.classes import Use
 from systola.reports.schema import Advice
 from systola.reports.words import percent
 
-__all__ = ["advice"]
+__all__ = ["advice", "judged_engine"]
+
+BEYOND_CHANGE = (Cause.USEFUL, Cause.FINISH)
+
+NAMES = {Engine.LOAD: "load engine", Engine.ARRAY: "array", Engine.DRAIN: "drain", Engine.VECTOR: "vector engine",
+         Engine.STORE: "store engine"}  # fmt: skip
 
 
-def advice(attribution: Attribution, layers: Sequence[LayerInfo]) -> Advice | None:
-    """The array engine's largest class that is not work, and the most that its end would save; None if it lost no cycle.
+def judged_engine(attribution: Attribution) -> Engine:
+    """The engine whose cycles are explained: the array, whose multipliers the accelerator is made for; where it has no work, the
+    engine with most."""
+    busy = attribution.uses[:, :, Use.USEFUL].sum(axis=1)
+    return Engine.ARRAY if busy[Engine.ARRAY] else ENGINES[int(busy.argmax())]
 
-    It is an upper bound: without that class another may take part of its place.
-    """
-    table = attribution.classes[Engine.ARRAY].copy()
-    table[:, CycleClass.BUSY] = 0
+
+def advice(causes: NDArray[np.int64], engine: Engine, cycles: int, layers: Sequence[LayerInfo]) -> Advice | None:
+    """The largest cause in ``causes`` ([layer, ``Cause``]) that a change could shorten, and the most that its end would save of
+    ``cycles``; None if there is none. An upper bound: without that cause another may take part of its place."""
+    table = causes.copy()
+    table[:, BEYOND_CHANGE] = 0
     totals = table.sum(axis=0)
-    worst = CycleClass(int(totals.argmax()))
-    cycles = int(totals[worst])
-    if not cycles:
+    worst = Cause(int(totals.argmax()))
+    lost = int(totals[worst])
+    if not lost:
         return None
     layer = layers[int(table[:, worst].argmax())]
-    part = int(table[:, worst].max()) / cycles
-    share = cycles / attribution.cycles
+    part, share = int(table[:, worst].max()) / lost, lost / cycles
+    meaning, change = CAUSE_MEANINGS[worst]
+    why, change = meaning.replace("`", ""), change.replace("`", "")
     text = (
-        f"The array's largest loss is '{CLASS_WORDS[worst]}': {cycles:,} cycles; at most {percent(share)} of the time could be "
-        f"saved ({percent(part)} of it in {layer.name}); {CLASS_REMEDIES[worst]}."
+        f"{CAUSE_WORDS[worst]}: {lost:,} of the {NAMES[engine]}'s {cycles:,} cycles; without it at most {percent(share)} of the "
+        f"time would be saved ({percent(part)} of it in {layer.name}). {why} What to change: {change}"
     )
-    return Advice(engine="array", cycle_class=worst.name.lower(), cycles=cycles, share=share, layer=layer.name, text=text)
+    return Advice(
+        engine=engine.name.lower(), cause=worst.name.lower(), cycles=lost, share=share, layer=layer.name, change=change, text=text
+    )

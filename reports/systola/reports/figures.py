@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -15,9 +16,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from systola.hw.isa import ENGINES
-from systola.hw.registers import CycleClass
 from systola.reports.attribution import Attribution
-from systola.reports.classes import CLASS_COLOURS, CLASS_ORDER, CLASS_WORDS
+from systola.reports.causes import CAUSE_COLOURS, CAUSE_WORDS, Cause
+from systola.reports.classes import USE_COLOURS, USE_ORDER, USE_WORDS
 from systola.reports.schema import LayerReport, Report
 from systola.reports.words import shorten
 
@@ -51,18 +52,32 @@ def _draw(name: str, height_inches: float, paint: Callable[[Axes], None]) -> str
     return text.replace(INK, "currentColor").replace(GRID, "var(--line)")
 
 
-def _legend(axes: Axes, classes: list[CycleClass]) -> None:
-    handles = [Patch(color=CLASS_COLOURS[c], label=CLASS_WORDS[c]) for c in classes]
+@dataclass(frozen=True)
+class _Key:
+    """A part of a stacked bar."""
+
+    name: str
+    word: str
+    colour: str
+
+
+USE_KEYS = [_Key(use.name.lower(), USE_WORDS[use], USE_COLOURS[use]) for use in USE_ORDER]
+CAUSE_KEYS = [_Key(cause.name.lower(), CAUSE_WORDS[cause], CAUSE_COLOURS[cause]) for cause in Cause]
+
+
+def _legend(axes: Axes, keys: list[_Key]) -> None:
+    handles = [Patch(color=key.colour, label=key.word) for key in keys]
     axes.figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=8, handlelength=1, handleheight=1)
 
 
-def _stacked(axes: Axes, names: list[str], table: NDArray[np.int64]) -> None:
-    """Horizontal bars, the first on top. table: [bar, class]."""
+def _stacked(axes: Axes, names: list[str], bars: Sequence[Mapping[str, int]], keys: list[_Key]) -> None:
+    """Horizontal bars, the first on top, each with cycles by the names of ``keys``."""
     left = np.zeros(len(names))
-    shown = [c for c in CLASS_ORDER if table[:, c].any()]
-    for item in shown:
-        axes.barh(names, table[:, item], left=left, color=CLASS_COLOURS[item], height=0.74, linewidth=0)
-        left += table[:, item]
+    shown = [key for key in keys if any(key.name in bar for bar in bars)]
+    for key in shown:
+        widths = np.array([bar.get(key.name, 0) for bar in bars])
+        axes.barh(names, widths, left=left, color=key.colour, height=0.74, linewidth=0)
+        left += widths
     axes.invert_yaxis()
     axes.grid(axis="x")
     axes.tick_params(length=0)
@@ -72,18 +87,18 @@ def _stacked(axes: Axes, names: list[str], table: NDArray[np.int64]) -> None:
     _legend(axes, shown)
 
 
-def layers_figure(report: Report, attribution: Attribution) -> str:
-    """The array engine's cycles by layer and class."""
+def layers_figure(report: Report) -> str:
+    """The judged engine's cycles by layer and root cause."""
     layers = [layer for layer in report.layers if layer.unit != "host"]
-    table = attribution.classes[1][[layer.tag for layer in layers]]
     names = _unique([shorten(layer.name, 26) for layer in layers])
-    return _draw("layers", 1.1 + 0.2 * len(layers), lambda axes: _stacked(axes, names, table))
+    bars = [layer.causes or {} for layer in layers]
+    return _draw("layers", 1.1 + 0.2 * len(layers), lambda axes: _stacked(axes, names, bars, CAUSE_KEYS))
 
 
-def engines_figure(attribution: Attribution) -> str:
-    """Each engine's cycles by class."""
-    names = [engine.name.lower() for engine in ENGINES]
-    return _draw("engines", 2.3, lambda axes: _stacked(axes, names, attribution.classes.sum(axis=1)))
+def engines_figure(report: Report) -> str:
+    """Each engine's cycles by what they went to."""
+    engines = report.engines or {}
+    return _draw("engines", 2.3, lambda axes: _stacked(axes, list(engines), list(engines.values()), USE_KEYS))
 
 
 def _unique(names: list[str]) -> list[str]:

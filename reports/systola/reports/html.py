@@ -11,7 +11,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from systola.reports.attribution import Attribution
-from systola.reports.classes import CLASS_COLOURS, CLASS_ORDER, CLASS_WORDS
+from systola.reports.causes import CAUSE_MEANINGS, CAUSE_WORDS, Cause
+from systola.reports.classes import USE_COLOURS, USE_MEANINGS, USE_ORDER, USE_WORDS
 from systola.reports.figures import energy_figure, engines_figure, layers_figure, roofline_figure, timeline_figure
 from systola.reports.schema import LayerReport, Report
 from systola.reports.statements import statements
@@ -35,6 +36,7 @@ def render_html(report: Report, attribution: Attribution | None) -> str:
         total=_total(report),
         keys=_keys(report.layers),
         figures=list(_figures(report, attribution)),
+        sums=list(_sums(report)),
         actions=_actions(report),
         facts=_facts(report),
         configuration=json.dumps(report.accelerator, indent=2),
@@ -85,7 +87,7 @@ def _row(report: Report, layer: LayerReport) -> dict[str, Any]:
 
 
 def _own(layer: LayerReport) -> dict[str, int]:
-    """The classes of the layer's own engine."""
+    """What the layer's own engine's cycles went to."""
     return {} if layer.engines is None else layer.engines[layer.unit]
 
 
@@ -94,17 +96,17 @@ def _bar(layer: LayerReport) -> list[dict[str, Any]]:
     return [
         {
             "width": round(100 * own[c.name.lower()] / total, 3),
-            "colour": CLASS_COLOURS[c],
-            "title": f"{CLASS_WORDS[c]}: {own[c.name.lower()]:,}",
+            "colour": USE_COLOURS[c],
+            "title": f"{USE_WORDS[c]}: {own[c.name.lower()]:,}",
         }
-        for c in CLASS_ORDER
+        for c in USE_ORDER
         if c.name.lower() in own
     ]
 
 
 def _keys(layers: Iterable[LayerReport]) -> list[dict[str, str]]:
     present = {name for layer in layers for name in _own(layer)}
-    return [{"colour": CLASS_COLOURS[c], "word": CLASS_WORDS[c]} for c in CLASS_ORDER if c.name.lower() in present]
+    return [{"colour": USE_COLOURS[c], "word": USE_WORDS[c]} for c in USE_ORDER if c.name.lower() in present]
 
 
 def _total(r: Report) -> dict[str, str]:
@@ -123,9 +125,9 @@ def _figures(report: Report, attribution: Attribution | None) -> Iterable[dict[s
         return {"title": title, "svg": Markup(svg), "caption": caption}  # names in it are escaped by matplotlib
 
     if attribution is not None:
-        help_line = report.advice.text if report.advice else "The array lost no cycle."
-        yield figure("Where the array's cycles went", layers_figure(report, attribution), help_line)
-        yield figure("Where each engine's cycles went", engines_figure(attribution), "Each engine's classes sum to all cycles.")
+        help_line = f"What would help most – {report.advice.text}" if report.advice else "No cycle was lost."
+        yield figure(f"Why the {report.judged_engine} did no more", layers_figure(report), help_line)
+        yield figure("Where each engine's cycles went", engines_figure(report), "Each engine's bar is all cycles.")
         yield figure(
             "Timeline", timeline_figure(report, attribution),
             "Each engine's instructions in the colour of their layer; names stand over the layers' cycles. timeline.json has "
@@ -137,6 +139,37 @@ def _figures(report: Report, attribution: Attribution | None) -> Iterable[dict[s
         )  # fmt: skip
     if report.energy is not None:
         yield figure("Energy by component", energy_figure(report), "Dynamic energy of one inference.")
+
+
+def _sums(report: Report) -> Iterable[dict[str, Any]]:
+    """Tables of layers × parts, with their sums: the judged engine by cause, each engine by use."""
+    layers = [layer for layer in report.layers if layer.unit != "host"]
+    if report.causes is None:
+        return
+    words = [(c.name.lower(), CAUSE_WORDS[c], " ".join(CAUSE_MEANINGS[c])) for c in Cause]
+    rows = [(layer, layer.causes or {}) for layer in layers]
+    yield _sum_table(f"Why: the {report.judged_engine} by root cause", rows, report.causes, words)
+    uses = [(u.name.lower(), USE_WORDS[u], USE_MEANINGS[u]) for u in USE_ORDER]
+    for engine, total in (report.engines or {}).items():
+        yield _sum_table(f"The {engine}'s cycles", [(layer, (layer.engines or {})[engine]) for layer in layers], total, uses)
+
+
+def _sum_table(
+    title: str, rows: list[tuple[LayerReport, dict[str, int]]], total: dict[str, int], words: list[tuple[str, str, str]]
+) -> dict[str, Any]:
+    """Columns are what occurs at all; the last is the sum, and so is the last row."""
+    shown = [(name, word, meaning) for name, word, meaning in words if name in total]
+    return {
+        "title": title,
+        "heads": [{"word": word, "meaning": meaning.replace("`", "")} for _, word, meaning in shown],
+        "rows": [
+            {"name": shorten(layer.name, 26), "cells": [count_text(part.get(n) or None) for n, _, _ in shown],
+             "sum": count_text(sum(part.values()))}
+            for layer, part in rows
+        ],
+        "total": [count_text(total[name]) for name, _, _ in shown],
+        "sum": count_text(sum(total.values())),
+    }  # fmt: skip
 
 
 def _actions(report: Report) -> list[dict[str, str]]:

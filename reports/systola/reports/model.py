@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
 
 from systola.hw.errors import SystolaError
 from systola.hw.isa import ENGINES, Engine
@@ -10,11 +14,15 @@ from systola.hw.params import Params
 from systola.hw.registers import CycleClass, Event
 from systola.mapper.image import HostStep, LayerInfo, ProgramStep
 from systola.reports.actions import LayerActions, layer_actions
-from systola.reports.advice import advice
+from systola.reports.advice import advice, judged_engine
 from systola.reports.attribution import Attribution, attribute
+from systola.reports.causes import Cause
+from systola.reports.classes import Use
+from systola.reports.edges import with_edges
 from systola.reports.energy import Energy, inference_energy
 from systola.reports.record import RunRecord
-from systola.reports.schema import Bounded, HostOperation, LayerReport, ReferenceAgreement, Report, report_schema
+from systola.reports.root_causes import root_causes
+from systola.reports.schema import Advice, Bounded, HostOperation, LayerReport, ReferenceAgreement, Report, report_schema
 from systola.reports.technology import load_technology
 
 __all__ = ["Report", "attribution_of", "build_report", "report_schema"]
@@ -52,7 +60,8 @@ def build_report(record: RunRecord) -> Report:
     latency = cycles / (record.config.clock.frequency_mhz * 1e6) if cycles else None
     table = load_technology(record.config.technology.name)
     energy = inference_energy(actions, params, table, record.events, latency)
-    layers = [_layer(record, params, info, attribution, actions, energy) for info in record.image.layers]
+    explained = None if attribution is None else _explain(record, params, attribution)
+    layers = [_layer(record, params, info, explained, actions, energy) for info in record.image.layers]
     on_accelerator = sum(layer.macs for layer in layers if layer.unit != "host")
     simulate = record.host_seconds.get("simulate", 0.0)
     check = record.check
@@ -76,13 +85,16 @@ def build_report(record: RunRecord) -> Report:
         utilization=on_accelerator / (params.macs_per_cycle * cycles) if cycles else None,
         array_occupancy=_occupancy(layers, actions, params),
         layers=layers,
-        engines=_engine_classes(record, attribution),
+        engines=None if explained is None else _by_engine(explained.uses.sum(axis=1), Use),
+        counters=_counters(record, attribution),
+        judged_engine=None if explained is None else explained.engine.name.lower(),
+        causes=None if explained is None else _named(explained.causes.sum(axis=0), Cause),
         events=None if record.events is None else {event.name: count for event, count in record.events.items()},
         latency_s=latency,
         energy_j=energy.total,
         power_w=_per(energy.total, latency) if latency else None,
         energy=energy.report,
-        advice=None if attribution is None else advice(attribution, record.image.layers),
+        advice=None if explained is None else explained.advice,
         top1_agreement=None if record.agreement is None else record.agreement.top1,
         agreement=_agreement(record),
         labels_top1=record.labels_top1,
@@ -97,15 +109,37 @@ def build_report(record: RunRecord) -> Report:
     )
 
 
+@dataclass(frozen=True)
+class _Explained:
+    """Every cycle: ``uses`` [engine, layer, ``Use``], edge waste apart; ``causes`` [layer, ``Cause``] of ``engine``."""
+
+    attribution: Attribution
+    uses: NDArray[np.int64]
+    engine: Engine
+    causes: NDArray[np.int64]
+    advice: Advice | None
+
+
+def _explain(record: RunRecord, params: Params, attribution: Attribution) -> _Explained:
+    """Raises SystolaError unless everything sums to the run's cycles."""
+    layers = record.image.layers
+    uses, engine = with_edges(attribution.uses, layers, params), judged_engine(attribution)
+    causes = root_causes(attribution, uses, engine, params)
+    for name, total in (*((e.name.lower(), uses[e].sum()) for e in ENGINES), ("causes", causes.sum())):
+        if int(total) != attribution.cycles:
+            raise SystolaError(f"{name}: the parts sum to {int(total)} cycles, the run took {attribution.cycles}")
+    return _Explained(attribution, uses, engine, causes, advice(causes, engine, attribution.cycles, layers))
+
+
 def _layer(
-    record: RunRecord, params: Params, info: LayerInfo, attribution: Attribution | None, actions: LayerActions, energy: Energy
+    record: RunRecord, params: Params, info: LayerInfo, explained: _Explained | None, actions: LayerActions, energy: Energy
 ) -> LayerReport:
     host = info.unit == "host"
-    cycles = None if host or attribution is None else int(attribution.layer_cycles[info.tag])
-    engines = None
-    if not host and attribution is not None:
-        table = attribution.classes[:, info.tag]
-        engines = {e.name.lower(): _classes(dict(zip(CycleClass, table[e], strict=True))) for e in ENGINES}
+    cycles = engines = causes = None
+    if not host and explained is not None:
+        cycles = int(explained.attribution.layer_cycles[info.tag])
+        engines = _by_engine(explained.uses[:, info.tag], Use)
+        causes = _named(explained.causes[info.tag], Cause)
     own = None if engines is None else sum(engines[info.unit].values())
     return LayerReport(
         tag=info.tag,
@@ -120,6 +154,7 @@ def _layer(
         unit_cycles=own,
         utilization=info.macs / (params.macs_per_cycle * own) if own else None,
         engines=engines,
+        causes=causes,
         dram_read_bytes=None if host else int(actions.read_bytes[info.tag]),
         dram_write_bytes=None if host else int(actions.write_bytes[info.tag]),
         energy_j=None if host else energy.layers[info.tag],
@@ -128,17 +163,19 @@ def _layer(
     )
 
 
-def _classes(counts: Mapping[CycleClass, int]) -> dict[str, int]:
-    return {c.name.lower(): int(count) for c, count in counts.items() if count}
+def _named(counts: NDArray[np.int64], names: type[IntEnum]) -> dict[str, int]:
+    """What is not 0, by name."""
+    return {name.name.lower(): int(count) for name, count in zip(names, counts, strict=True) if count}
 
 
-def _engine_classes(record: RunRecord, attribution: Attribution | None) -> dict[str, dict[str, int]] | None:
+def _by_engine(table: NDArray[np.int64], names: type[IntEnum]) -> dict[str, dict[str, int]]:
+    return {engine.name.lower(): _named(table[engine], names) for engine in ENGINES}
+
+
+def _counters(record: RunRecord, attribution: Attribution | None) -> dict[str, dict[str, int]] | None:
     if record.classes is not None:
-        return {engine.name.lower(): _classes(counts) for engine, counts in record.classes.items()}
-    if attribution is None:
-        return None
-    totals = attribution.classes.sum(axis=1)
-    return {e.name.lower(): _classes(dict(zip(CycleClass, totals[e], strict=True))) for e in Engine}
+        return {e.name.lower(): {c.name.lower(): n for c, n in counts.items() if n} for e, counts in record.classes.items()}
+    return None if attribution is None else _by_engine(attribution.classes.sum(axis=1), CycleClass)
 
 
 def _occupancy(layers: list[LayerReport], actions: LayerActions, params: Params) -> float | None:

@@ -22,7 +22,7 @@ __all__ = [
     "report_schema",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Classes = dict[str, int]
 
@@ -87,8 +87,10 @@ class LayerReport(_Part):
     )
     utilization: float | None = Field(description="macs / (rows · columns · unit_cycles): layers overlap, cycles may be fewer.")
     engines: dict[str, Classes] | None = Field(
-        description="Cycles of each engine by class, up to the layer's last instruction on it."
+        description="Cycles of each engine by what they went to, up to the end of the layer's last instruction on it. Over the "
+        "layers they sum to the report's."
     )
+    causes: dict[str, int] | None = Field(description="Cycles of the report's judged engine that belong to the layer, by cause.")
     dram_read_bytes: int | None = Field(description="Bytes that its load instructions move.")
     dram_write_bytes: int | None = Field(description="Bytes that its store instructions move.")
     energy_j: Bounded | None
@@ -118,10 +120,11 @@ class Advice(_Part):
     """What would help most."""
 
     engine: str
-    cycle_class: str
+    cause: str = Field(description="The largest of the report's causes that a change could shorten.")
     cycles: int
     share: float = Field(description="Of cycles_total: the most that removing it could save.")
     layer: str = Field(description="The layer with most of it.")
+    change: str = Field(description="What to change in the accelerator's description.")
     text: str
 
 
@@ -150,7 +153,16 @@ class Report(_Part):
         "rest is padding and rows or columns without a channel."
     )
     layers: list[LayerReport]
-    engines: dict[str, Classes] | None = Field(description="Cycles of each engine by class; each engine's sum to cycles_total.")
+    engines: dict[str, Classes] | None = Field(
+        description="Cycles of each engine by what they went to (docs/reference/cycles.md); each engine's sum to cycles_total."
+    )
+    counters: dict[str, Classes] | None = Field(
+        description="The accelerator's counters that this was made from: cycles of each engine by class."
+    )
+    judged_engine: str | None = Field(description="The engine that causes and advice are about.")
+    causes: dict[str, int] | None = Field(
+        description="The judged engine's cycles by root cause: what the engines that it waited for did. They sum to cycles_total."
+    )
     events: dict[str, int] | None = Field(description="Accesses counted by the accelerator.")
     latency_s: float | None = Field(description="cycles_total at the configured clock, host operations excluded.")
     energy_j: Bounded | None = Field(description="Dynamic energy per inference.")

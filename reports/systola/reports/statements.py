@@ -49,7 +49,9 @@ def _latency(r: Report) -> str:
 def _array(r: Report) -> str:
     if r.utilization is None:
         return ""
-    text = f"{percent(r.utilization)} of its peak over the whole inference"
+    text = f"{percent(r.utilization)} of its peak over the whole inference, depthwise on the vector engine counted in"
+    if r.causes is not None and r.cycles_total and r.judged_engine == "array":
+        text += f"; useful work of its own in {percent(r.causes.get('useful', 0) / r.cycles_total)} of the cycles"
     if r.array_occupancy is not None:
         text += f"; {percent(r.array_occupancy)} of the work it did was the network's, the rest padding and empty rows or columns"
     return text

@@ -6,8 +6,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from systola.hw.registers import CycleClass
-from systola.reports.classes import CLASS_ORDER, CLASS_WORDS
+from systola.reports.causes import CAUSE_WORDS, Cause
+from systola.reports.classes import USE_ORDER, USE_WORDS, Use
 from systola.reports.schema import LayerReport, Report
 from systola.reports.statements import statements
 from systola.reports.words import bytes_text, count_text, percent, quantity, shorten
@@ -21,7 +21,7 @@ def print_report(report: Report, console: Console) -> None:
     """Print layers, where the cycles went, and the findings."""
     parts = [_layers(report)]
     if report.engines is not None:
-        parts.append(_classes(report))
+        parts += [_uses(report), _causes(report)]
     console.print(Group(*(item for part in parts for item in (part, Text())), _findings(report)))
 
 
@@ -63,23 +63,43 @@ def _layer(layer: LayerReport, *, timed: bool) -> list[str]:
     ]
 
 
-def _classes(report: Report) -> Table:
-    """Engines by class; each engine's column sums to the total."""
+def _uses(report: Report) -> Table:
+    """Engines by what their cycles went to; each engine's column sums to the total."""
     engines, total = report.engines or {}, report.cycles_total or 1
-    table = _table("Where the cycles went")
+    table = _table("Where the cycles went (and percent)")
     table.add_column("", "total", no_wrap=True)
     for engine, classes in engines.items():
-        table.add_column(engine, count_text(sum(classes.values())), justify="right", no_wrap=True)
-    for item in CLASS_ORDER:
+        table.add_column(engine, f"{sum(classes.values()):,} 100", justify="right", no_wrap=True)
+    for item in USE_ORDER:
         counts = [classes.get(item.name.lower(), 0) for classes in engines.values()]
         if any(counts):
             cells = [_share(count, total) for count in counts]
-            table.add_row(CLASS_WORDS[item], *cells, style="bold" if item is CycleClass.BUSY else None)
+            table.add_row(USE_WORDS[item], *cells, style="bold" if item is Use.USEFUL else None)
+    return table
+
+
+def _causes(report: Report) -> Table:
+    """The judged engine's cycles by root cause, the largest loss first."""
+    causes, total = report.causes or {}, report.cycles_total or 1
+    table = _table(f"Why: the {report.judged_engine}'s cycles by what held it up in the end")
+    table.add_column("", "total", no_wrap=True)
+    table.add_column("cycles", count_text(sum(causes.values())), justify="right", no_wrap=True)
+    table.add_column("of all", percent(sum(causes.values()) / total), justify="right", no_wrap=True)
+    table.add_column("most in layer", "", no_wrap=True)
+    order = sorted(causes.items(), key=lambda item: (item[0] != Cause.USEFUL.name.lower(), -item[1]))
+    for name, count in order:
+        most = max(report.layers, key=lambda layer: (layer.causes or {}).get(name, 0))
+        part = (most.causes or {}).get(name, 0) / count
+        cells = count_text(count), percent(count / total), f"{shorten(most.name, NAME_WIDTH)} ({percent(part)})"
+        word = CAUSE_WORDS[Cause[name.upper()]]
+        table.add_row(word, *cells, style="bold" if name == Cause.USEFUL.name.lower() else None)
     return table
 
 
 def _share(count: int, total: int) -> str:
-    return f"{count:,} {percent(count / total):>7}" if count else ""
+    """The count, and its part of ``total`` in percent: in this form five of them fit beside each other."""
+    part = 100 * count / total
+    return f"{count:,} {f'{part:.0f}' if part >= 10 else f'{part:.1f}':>3}" if count else ""
 
 
 def _findings(report: Report) -> Table:

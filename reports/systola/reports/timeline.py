@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from systola.hw.isa import ENGINES
-from systola.hw.registers import CycleClass
 from systola.mapper.image import LayerInfo
 from systola.reports.attribution import Attribution
-from systola.reports.classes import CLASS_WORDS
+from systola.reports.classes import USE_WORDS, Use
 
 __all__ = ["MAX_SPANS", "timeline"]
 
@@ -17,6 +16,8 @@ MAX_SPANS = 200_000
 """Spans of classes beyond which they are left out: the viewer would take minutes."""
 
 INSTRUCTIONS, CLASSES = 1, 2
+NOTHING = (Use.FETCH, Use.START, Use.FINISH)
+NAMES = {int(use): "busy" if use is Use.USEFUL else word for use, word in USE_WORDS.items()}
 
 
 def timeline(attribution: Attribution, layers: Sequence[LayerInfo], name: str) -> dict[str, Any]:
@@ -54,13 +55,13 @@ def _instructions(attribution: Attribution, layers: Sequence[LayerInfo]) -> list
 def _classes(attribution: Attribution, layers: Sequence[LayerInfo]) -> list[dict[str, Any]]:
     events = []
     for engine, spans in attribution.spans.items():
-        columns = (spans.begin.tolist(), spans.end.tolist(), spans.cycle_class.tolist(), spans.layer.tolist())
+        columns = (spans.begin.tolist(), spans.end.tolist(), spans.use.tolist(), spans.layer.tolist())
         events += [
             {
-                "ph": "X", "name": CLASS_WORDS[CycleClass(number)], "cat": "class", "pid": CLASSES, "tid": int(engine),
-                "ts": begin, "dur": end - begin, "args": {"layer": layers[layer].name},
+                "ph": "X", "name": NAMES[number], "cat": "class", "pid": CLASSES, "tid": int(engine), "ts": begin,
+                "dur": end - begin, "args": {"layer": layers[layer].name},
             }
             for begin, end, number, layer in zip(*columns, strict=True)
-            if number != CycleClass.IDLE
+            if number not in NOTHING
         ]  # fmt: skip
     return events
