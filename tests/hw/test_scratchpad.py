@@ -22,7 +22,7 @@ class Model:
         self.words = [0] * params.scratchpad_words
 
     def bank(self, address: int) -> int:
-        return address // self.params.bank_words
+        return address % self.params.banks
 
     def served(self, requests: list[int | None]) -> list[bool]:
         """The first requester of each bank."""
@@ -45,7 +45,7 @@ class Model:
 
 def pick_address(rng: random.Random, params: Params) -> int:
     """Few addresses in few banks, so that conflicts and reads after writes are common."""
-    return rng.randrange(min(3, params.banks)) * params.bank_words + rng.randrange(4)
+    return rng.randrange(min(3, params.banks)) + params.banks * rng.randrange(4)
 
 
 def run(preset: str, cycles: int, seed: int) -> dict[str, int]:
@@ -122,10 +122,10 @@ def test_every_bank_at_once() -> None:
     async def bench(ctx: Any) -> None:
         for i in Reader:
             ctx.set(dut.read[i].valid, 1)
-            ctx.set(dut.read[i].address, i * params.bank_words + 3)
+            ctx.set(dut.read[i].address, i + 3 * params.banks)
         for j in Writer:
             ctx.set(dut.write[j].valid, 1)
-            ctx.set(dut.write[j].address, j * params.bank_words + 3)
+            ctx.set(dut.write[j].address, j + 3 * params.banks)
         assert all(ctx.get(dut.read[i].ready) for i in Reader)
         assert all(ctx.get(dut.write[j].ready) for j in Writer)
 

@@ -57,8 +57,8 @@ class MemoryConfig(_Section):
         default=8,
         ge=2,
         le=32,
-        description="Banks of consecutive addresses, each with one read and one write a cycle; two users of one bank in "
-        "one cycle cost a cycle.",
+        description="Banks, each with one read and one write a cycle; consecutive words are in different banks. Two users of one "
+        "bank in one cycle cost a cycle.",
     )
     accumulator_bytes: PowerOfTwo = Field(
         ge=512,

@@ -65,7 +65,7 @@ class Params:
 
     @property
     def banks(self) -> int:
-        """Banks of the scratchpad; bank b holds words b·bank_words … (b+1)·bank_words − 1."""
+        """Banks of the scratchpad; word w is in bank w mod banks."""
         return self.config.memory.scratchpad_banks
 
     @cached_property

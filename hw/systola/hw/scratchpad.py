@@ -35,7 +35,7 @@ class Writer(IntEnum):
 
 
 class Bank(Block):
-    """``bank_words`` consecutive words with one read and one write port.
+    """``bank_words`` words with one read and one write port.
 
     ``read_data`` holds the word of ``read_address`` two cycles after ``read_enable`` (memory, output register), until the
     next read's. A write with mask bit g set replaces column group g; it is seen by reads of the next cycle.
@@ -75,8 +75,8 @@ class Bank(Block):
 
 
 class Scratchpad(Block):
-    """``banks`` banks; each serves one read and one write a cycle: the first of its requesters in the order of ``Reader`` and
-    ``Writer``. The others see ``ready`` 0.
+    """``banks`` banks, word w in bank w mod banks; each serves one read and one write a cycle: the first of its requesters in
+    the order of ``Reader`` and ``Writer``. The others see ``ready`` 0.
 
     ``read[r]`` and ``write[w]`` are the clients' signatures, seen from the scratchpad. A word arrives
     SCRATCHPAD_READ_LATENCY_CYCLES after its request was accepted: bank, bank output register, client output register.
@@ -106,17 +106,19 @@ class Scratchpad(Block):
 
     def _connect_read(self, m: Module, bank: Bank, grants: list[Value]) -> None:
         """The granted address; 0 where nobody reads, so that an idle bank's address does not toggle."""
+        bank_bits = (self._params.banks - 1).bit_length()
         m.d.comb += bank.read_enable.eq(Cat(grants).any())
         for client, grant, first in zip(self.read, grants, _firsts(), strict=False):
             with m.If(grant) if first else m.Elif(grant):
-                m.d.comb += bank.read_address.eq(client.address)
+                m.d.comb += bank.read_address.eq(client.address[bank_bits:])
 
     def _connect_write(self, m: Module, bank: Bank, grants: list[Value]) -> None:
         """The granted address, data and mask; 0 where nobody writes."""
+        bank_bits = (self._params.banks - 1).bit_length()
         for client, grant, first in zip(self.write, grants, _firsts(), strict=False):
             with m.If(grant) if first else m.Elif(grant):
                 m.d.comb += [
-                    bank.write_address.eq(client.address),
+                    bank.write_address.eq(client.address[bank_bits:]),
                     bank.write_data.eq(client.data),
                     bank.write_mask.eq(client.mask),
                 ]
@@ -124,7 +126,7 @@ class Scratchpad(Block):
     def _return_data(self, m: Module, client: Any, grant: Value, banks: list[Bank]) -> None:
         """Two cycles after the grant the bank's output register holds the word; a cycle later the client's."""
         bank_bits = (self._params.banks - 1).bit_length()
-        bank = client.address[-bank_bits:]
+        bank = client.address[:bank_bits]
         for _ in range(2):
             valid_after, bank_after = Signal(), Signal(bank_bits)
             m.d.sync += valid_after.eq(grant.any())
@@ -156,7 +158,7 @@ def _arbitrate(m: Module, name: str, clients: list[Any], params: Params) -> list
         request = Signal(params.banks, name=f"{name}_{index}_request")
         grant = Signal(params.banks, name=f"{name}_{index}_grant")
         m.d.comb += [
-            request.eq(Mux(client.valid, 1 << client.address[-bank_bits:], 0)),
+            request.eq(Mux(client.valid, 1 << client.address[:bank_bits], 0)),
             grant.eq(request if taken is None else request & ~taken),
             client.ready.eq(grant.any()),
         ]

@@ -33,6 +33,7 @@ _FIRST_WEIGHTS_SHARE = 0.03, 0.5
 _MEMORY_BOUND = 0.7  # memory cycles over array cycles: from here on
 _LAST_CHANNELS_SHARE = 0.1  # of a layer that needs all channels at once: what it waits for the last of them
 _HANDOVER_SHARE = 0.5  # of a step: what a reader of another engine waits for
+_STEP_BYTES = 192  # the instructions of a step: load, array, drain
 _SLOTS = ((1, 1, 1), (2, 2, 2), (3, 2, 2), (2, 3, 2), (3, 3, 2), (2, 4, 2), (3, 3, 3), (4, 4, 3), (2, 6, 2), (2, 10, 2))
 """Numbers of buffers worth trying: inputs, weights, outputs."""
 
@@ -53,7 +54,10 @@ class _Candidates:
 
 
 def array_tilings(shape: ArrayShape, params: Params, homes: Homes) -> list[Tiling]:
-    """The tilings that fit the scratchpad, cheapest first; only those for which no cheaper one takes fewer words."""
+    """The tilings, cheapest first; only those for which no cheaper one takes fewer words.
+
+    None if the accumulators are too small.
+    """
     geometries = list(_geometries(shape, params))
     if not geometries:
         return []
@@ -63,7 +67,7 @@ def array_tilings(shape: ArrayShape, params: Params, homes: Homes) -> list[Tilin
     c = _Candidates(*table.T)
     costing = _Costing(shape, params, homes, c)
     cost, words = costing.cost(), costing.words()
-    return [costing.tiling(index, cost[index]) for index in frontier(cost, words, params.scratchpad_words)]
+    return [costing.tiling(index, cost[index]) for index in frontier(cost, words)]
 
 
 def _geometries(shape: ArrayShape, params: Params) -> Iterator[tuple[int, int, int, int, int, int]]:
@@ -152,6 +156,7 @@ class _Costing:
         weight_load, input_load, output = self.weight_words * word, self.input_words * word, step_words * word
         outputs = shape.output.words * word
         memory = self.weight_loads * weight_load + self.input_loads * input_load
+        memory = memory + steps * self.depths * _STEP_BYTES / params.lanes * word
         memory = memory + outputs * homes.store + outputs * (shape.operand and not homes.operand)
         bound = np.maximum(np.maximum(array, drain), memory)
         inputs = period_cycles(self.input_loads, self.input_slots, array / self.input_loads, input_load, latency)

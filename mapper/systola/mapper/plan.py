@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from systola.hw.errors import MappingError
 from systola.hw.params import Params
@@ -23,9 +22,6 @@ from systola.mapper.tiles import Homes, Tiling
 from systola.mapper.vector_tilings import vector_tilings
 
 __all__ = ["Buffers", "LayerPlan", "Plan", "make_plan"]
-
-
-Words = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -166,10 +162,9 @@ def make_plan(net: Lowered, params: Params, *, keep_on_chip: bool = True) -> Pla
     if keep_on_chip:
         planner.pin_what_pays()
     while True:
-        for compact in _COMPACT:
-            placed = _place(planner, compact)
-            if isinstance(placed, Plan):
-                return placed
+        placed = _place_somehow(planner)
+        if isinstance(placed, Plan):
+            return placed
         live = [r for r in planner.pinned.values() if r.first <= placed <= r.last]
         if not live:
             raise _does_not_fit(planner, placed)
@@ -236,11 +231,9 @@ _RECENT = 4
 
 
 class _Scratchpad:
-    """Finds room: where nothing live is in the way, preferring words not used of late, and banks that others use little, so that
-    engines do not meet there."""
+    """Finds room: where nothing live is in the way, preferring words that were not used of late, the later the less."""
 
     def __init__(self, params: Params) -> None:
-        self._params = params
         self._last_use = np.full(params.scratchpad_words, -_RECENT - 1, dtype=np.int64)  # layer
 
     def use(self, extent: Extent, last: int) -> None:
@@ -252,12 +245,12 @@ class _Scratchpad:
 
         ``compact``: the lowest, whatever was there before.
         """
-        size, bank = self._params.scratchpad_words, self._params.bank_words
+        size = self._last_use.size
         live = np.zeros(size, dtype=bool)
         for base, length in taken:
             live[base : base + length] = True
         edges = np.flatnonzero(np.diff(live) | (np.diff(self._last_use) != 0)) + 1
-        starts = np.unique(np.concatenate([np.arange(0, size, bank), edges, edges - words, [size - words]]))
+        starts = np.unique(np.concatenate([[0], edges, edges - words, [size - words]]))
         starts = starts[(starts >= 0) & (starts + words <= size)]
         sums = np.concatenate([[0], np.cumsum(live)])
         starts = starts[sums[starts + words] == sums[starts]]
@@ -265,18 +258,19 @@ class _Scratchpad:
             return None
         if compact:
             return int(starts[0])
-        return int(starts[np.argmin(self._costs(starts, words, live, first))])
-
-    def _costs(self, starts: Words, words: int, live: NDArray[np.bool_], first: int) -> Words:
-        """Words used of late, the later the dearer, and words of others in the same banks."""
-        bank = self._params.bank_words
         age = np.clip(first - self._last_use, 1, _RECENT + 1)
-        recent = np.concatenate([[0], np.cumsum(1 << (_RECENT + 1 - age))])
-        live_sums = np.concatenate([[0], np.cumsum(live)])
-        low, high = starts // bank * bank, -(-(starts + words) // bank) * bank
-        used: Words = recent[starts + words] - recent[starts] - words
-        crowd: Words = live_sums[high] - live_sums[low]
-        return 16 * used + crowd
+        recent = np.concatenate([[0], np.cumsum((1 << (_RECENT + 1 - age)) - 1)])
+        return int(starts[np.argmin(recent[starts + words] - recent[starts])])
+
+
+def _place_somehow(planner: _Planner) -> Plan | int:
+    """As _place, by the first way that leads to a plan."""
+    placed: Plan | int = 0
+    for compact in _COMPACT:
+        placed = _place(planner, compact)
+        if isinstance(placed, Plan):
+            break
+    return placed
 
 
 def _place(planner: _Planner, compact: tuple[bool, bool]) -> Plan | int:

@@ -88,18 +88,18 @@ def cover_cycles(extents: tuple[int, int], rows: Numbers, columns: Numbers, leas
 def period_cycles(count: Numbers, slots: Numbers, use: Numbers, transfer: Numbers, latency: float) -> Numbers:
     """What ``count`` transfers through ``slots`` buffers take when each is used for ``use`` cycles.
 
-    Where transfers take about as long as their use, nothing that was lost once is ever made good: then there should be buffers for
-    twice the latency.
+    Where transfers take about as long as their use, nothing that was lost once is ever made good: then there should be
+    buffers for twice the latency.
     """
     spare = np.where(transfer > _TIGHT * use, latency, 0.0)
     held = (latency + spare + transfer + use) / np.maximum(slots, 1)
     return np.where(count > slots, count * np.maximum(np.maximum(use, transfer), held), 0.0)
 
 
-def frontier(cost: Numbers, words: Numbers, available_words: int) -> list[int]:
-    """Candidates, cheapest first, for which no cheaper one takes fewer words; none with more words than there are."""
+def frontier(cost: Numbers, words: Numbers) -> list[int]:
+    """Candidates, cheapest first, for which no cheaper one takes fewer words."""
     found: list[int] = []
-    least = available_words + 1.0
+    least = float("inf")
     for index in np.lexsort((words, cost)).tolist():
         if words[index] < least:
             least = words[index]

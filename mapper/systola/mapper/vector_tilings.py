@@ -29,7 +29,7 @@ _SLOTS = (1, 2, 3)
 
 
 def vector_tilings(shape: VectorShape, params: Params, homes: Homes) -> list[Tiling]:
-    """The tilings that fit the scratchpad, cheapest first; only those for which no cheaper one takes fewer words.
+    """The tilings, cheapest first; only those for which no cheaper one takes fewer words.
 
     Rows and columns are those before upsampling.
     """
@@ -38,7 +38,7 @@ def vector_tilings(shape: VectorShape, params: Params, homes: Homes) -> list[Til
     table = np.hstack([np.repeat(geometries, len(slots), axis=0), np.tile(slots, len(geometries))[:, None]])
     costing = _Costing(shape, params, homes, table)
     cost, words = costing.cost(), costing.words()
-    return [costing.tiling(index, cost[index]) for index in frontier(cost, words, params.scratchpad_words)]
+    return [costing.tiling(index, cost[index]) for index in frontier(cost, words)]
 
 
 def _geometries(shape: VectorShape, params: Params) -> Iterator[tuple[int, int, int]]:
