@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from random_networks import convolutions, network_input, networks
 from rtl import RtlPool, presets
 
-from systola.hw.registers import Event
+from systola.hw.isa import Engine
+from systola.hw.registers import CycleClass, Event
 from systola.mapper.compile import compile_network
 from systola.mapper.quantgraph import QuantGraph
 from systola.reports.actions import layer_actions
@@ -36,6 +37,7 @@ def test_program_and_counters_agree(rtl: RtlPool, preset: str) -> None:
             actions = layer_actions(image, pair.params)
             derived = {event: int(actions.of(event).sum()) for event in Event if event not in NOT_DERIVED}
             assert derived == {event: count for event, count in counters.events.items() if event not in NOT_DERIVED}
+            assert counters.classes[Engine.ARRAY].get(CycleClass.BUSY, 0) == derived[Event.ARRAY_PIXELS]  # a pixel a cycle
             seen.update(event for event, count in derived.items() if count)
 
     check()

@@ -13,14 +13,11 @@ from systola.reports.attribution import Attribution
 from systola.reports.causes import CAUSE_MEANINGS, CAUSE_WORDS, Cause
 from systola.reports.classes import Use
 from systola.reports.schema import Advice
-from systola.reports.words import percent
+from systola.reports.words import ENGINE_NAMES, percent
 
 __all__ = ["advice", "judged_engine"]
 
 BEYOND_CHANGE = (Cause.USEFUL, Cause.FINISH)
-
-NAMES = {Engine.LOAD: "load engine", Engine.ARRAY: "array", Engine.DRAIN: "drain", Engine.VECTOR: "vector engine",
-         Engine.STORE: "store engine"}  # fmt: skip
 
 
 def judged_engine(attribution: Attribution) -> Engine:
@@ -44,8 +41,9 @@ def advice(causes: NDArray[np.int64], engine: Engine, cycles: int, layers: Seque
     part, share = int(table[:, worst].max()) / lost, lost / cycles
     meaning, change = CAUSE_MEANINGS[worst]
     why, change = meaning.replace("`", ""), change.replace("`", "")
+    name = ENGINE_NAMES[engine.name.lower()]
     text = (
-        f"{CAUSE_WORDS[worst]}: {lost:,} of the {NAMES[engine]}'s {cycles:,} cycles; without it at most {percent(share)} of the "
+        f"{CAUSE_WORDS[worst]}: {lost:,} of the {name}'s {cycles:,} cycles; without it at most {percent(share)} of the "
         f"time would be saved ({percent(part)} of it in {layer.name}). {why} What to change: {change}"
     )
     return Advice(

@@ -100,7 +100,7 @@ USE_MEANINGS = {
     Use.WAIT_STORE: "The same for the store engine: the place is still being read.",
     Use.FILL: "Start of an instruction (its first operands, records or tables are on their way), or its last results leave the "
     "pipeline while no other instruction is at hand.",
-    Use.FETCH: "No instruction has arrived, although there is one left to do.",
+    Use.FETCH: "No instruction has arrived and been decoded, although there is one left to do.",
     Use.START: "Before its first instruction arrived.",
     Use.FINISH: "After it finished its last instruction; all the time where it has none.",
 }

@@ -16,7 +16,7 @@ from systola.reports.classes import USE_COLOURS, USE_MEANINGS, USE_ORDER, USE_WO
 from systola.reports.figures import energy_figure, engines_figure, layers_figure, roofline_figure, timeline_figure
 from systola.reports.schema import LayerReport, Report
 from systola.reports.statements import statements
-from systola.reports.words import bounded, bytes_text, count_text, percent, quantity, shape_text, shorten
+from systola.reports.words import ENGINE_NAMES, bounded, bytes_text, count_text, percent, quantity, shape_text, shorten
 
 __all__ = ["render_html"]
 
@@ -126,7 +126,7 @@ def _figures(report: Report, attribution: Attribution | None) -> Iterable[dict[s
 
     if attribution is not None:
         help_line = f"What would help most – {report.advice.text}" if report.advice else "No cycle was lost."
-        yield figure(f"Why the {report.judged_engine} did no more", layers_figure(report), help_line)
+        yield figure(f"Why the {ENGINE_NAMES[report.judged_engine or 'array']} did no more", layers_figure(report), help_line)
         yield figure("Where each engine's cycles went", engines_figure(report), "Each engine's bar is all cycles.")
         yield figure(
             "Timeline", timeline_figure(report, attribution),
@@ -148,10 +148,11 @@ def _sums(report: Report) -> Iterable[dict[str, Any]]:
         return
     words = [(c.name.lower(), CAUSE_WORDS[c], " ".join(CAUSE_MEANINGS[c])) for c in Cause]
     rows = [(layer, layer.causes or {}) for layer in layers]
-    yield _sum_table(f"Why: the {report.judged_engine} by root cause", rows, report.causes, words)
+    yield _sum_table(f"Why: the {ENGINE_NAMES[report.judged_engine or 'array']} by root cause", rows, report.causes, words)
     uses = [(u.name.lower(), USE_WORDS[u], USE_MEANINGS[u]) for u in USE_ORDER]
     for engine, total in (report.engines or {}).items():
-        yield _sum_table(f"The {engine}'s cycles", [(layer, (layer.engines or {})[engine]) for layer in layers], total, uses)
+        rows = [(layer, (layer.engines or {})[engine]) for layer in layers]
+        yield _sum_table(f"The {ENGINE_NAMES[engine]}'s cycles", rows, total, uses)
 
 
 def _sum_table(

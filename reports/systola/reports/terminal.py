@@ -10,7 +10,7 @@ from systola.reports.causes import CAUSE_WORDS, Cause
 from systola.reports.classes import USE_ORDER, USE_WORDS, Use
 from systola.reports.schema import LayerReport, Report
 from systola.reports.statements import statements
-from systola.reports.words import bytes_text, count_text, percent, quantity, shorten
+from systola.reports.words import ENGINE_NAMES, bytes_text, count_text, percent, quantity, shorten
 
 __all__ = ["print_report"]
 
@@ -81,7 +81,7 @@ def _uses(report: Report) -> Table:
 def _causes(report: Report) -> Table:
     """The judged engine's cycles by root cause, the largest loss first."""
     causes, total = report.causes or {}, report.cycles_total or 1
-    table = _table(f"Why: the {report.judged_engine}'s cycles by what held it up in the end")
+    table = _table(f"Why: the {ENGINE_NAMES[report.judged_engine or 'array']}'s cycles by what held it up in the end")
     table.add_column("", "total", no_wrap=True)
     table.add_column("cycles", count_text(sum(causes.values())), justify="right", no_wrap=True)
     table.add_column("of all", percent(sum(causes.values()) / total), justify="right", no_wrap=True)

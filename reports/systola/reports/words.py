@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 from systola.reports.schema import Bounded
 
-__all__ = ["bounded", "bytes_text", "count_text", "percent", "quantity", "shape_text", "shorten"]
+__all__ = ["ENGINE_NAMES", "bounded", "bytes_text", "count_text", "percent", "quantity", "shape_text", "shorten"]
+
+ENGINE_NAMES = {
+    "load": "load engine", "array": "array", "drain": "drain", "vector": "vector engine", "store": "store engine",
+}  # fmt: skip
+"""As sentences call them."""
 
 PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
 
