@@ -324,7 +324,8 @@ def cycles_page() -> str:
         "busiest). Where it waits for another engine, the cause is what that one did in the same cycle, and where that one "
         "waited, what the next did. After the judged engine's last instruction it is what the engine that finishes last "
         "does. The largest of them, `useful` and `finish` apart, is what would help most; what it would save is at most its "
-        "cycles, since another cause may take its place.",
+        "cycles, since another cause may take its place. (That is for the same program: for a changed accelerator the "
+        "mapper may make a better one.)",
         table(("in report.json", "shown as", "the engine's cycle", "what to change"), causes),
     )
 

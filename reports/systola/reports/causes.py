@@ -65,7 +65,8 @@ CAUSE_MEANINGS = {
     ),
     Cause.WEIGHTS: (
         "Passes shorter than loading a weight tile, its own or those of the array that it waits for.",
-        "A larger `memory.accumulator_bytes`, where the layer has the pixels: longer passes.",
+        "A larger `memory.accumulator_bytes` where the layer has the pixels for longer passes; a fully connected layer has one "
+        "pixel, and loading its weights is its floor.",
     ),
     Cause.ARRAY: ("It waits while the array multiplies.", "A larger array."),
     Cause.DRAIN: (
