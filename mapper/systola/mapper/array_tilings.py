@@ -27,13 +27,11 @@ from systola.mapper.tiles import ArrayShape, Homes, Tiling
 __all__ = ["array_tilings"]
 
 _FILL_BANDS = 3  # bands after which the next layer's first step finds its input ready
-_FIRST_WEIGHTS_SHARE = 0.03, 0.5
-"""Of the first weights' load: little, as they are loaded during the layer before; more where the memory is never idle."""
-
-_MEMORY_BOUND = 0.7  # memory cycles over array cycles: from here on
+_FIRST_WEIGHTS_SHARE = 0.03  # of the first weights' load: they are mostly loaded during the layer before
+_LAST_WEIGHTS_SHARE = 0.25  # of the work with the last weights, where the layer waits for memory: the next layer's loads go on
 _LAST_CHANNELS_SHARE = 0.1  # of a layer that needs all channels at once: what it waits for the last of them
 _HANDOVER_SHARE = 0.5  # of a step: what a reader of another engine waits for
-_STEP_BYTES = 192  # the instructions of a step: load, array, drain
+_ARRAY_BYTES, _DRAIN_BYTES = 128, 64  # instructions: load and array, drain
 _SLOTS = ((1, 1, 1), (2, 2, 2), (3, 2, 2), (2, 3, 2), (3, 3, 2), (2, 4, 2), (3, 3, 3), (4, 4, 3), (2, 6, 2), (2, 10, 2))
 """Numbers of buffers worth trying: inputs, weights, outputs."""
 
@@ -156,9 +154,10 @@ class _Costing:
         weight_load, input_load, output = self.weight_words * word, self.input_words * word, step_words * word
         outputs = shape.output.words * word
         memory = self.weight_loads * weight_load + self.input_loads * input_load
-        memory = memory + steps * self.depths * _STEP_BYTES / params.lanes * word
+        memory = memory + steps * (_DRAIN_BYTES + self.depths * _ARRAY_BYTES) / params.lanes * word
         memory = memory + outputs * homes.store + outputs * (shape.operand and not homes.operand)
-        bound = np.maximum(np.maximum(array, drain), memory)
+        share = 1 if homes.ends else _LAST_WEIGHTS_SHARE
+        bound = np.maximum(np.maximum(array, drain), memory + share * array / self.weight_loads)
         inputs = period_cycles(self.input_loads, self.input_slots, array / self.input_loads, input_load, latency)
         weights = period_cycles(self.weight_loads, self.weight_slots, array / self.weight_loads, weight_load, latency)
         drain_step = drain / steps
@@ -166,8 +165,7 @@ class _Costing:
         bound = np.maximum(bound, np.where(self.input_words > 0, inputs, 0))
         bound = np.maximum(bound, weights)
         bound = np.maximum(bound, np.where(self.output_words + self.operand_words > 0, stores, 0))
-        share = np.where(memory > _MEMORY_BOUND * array, _FIRST_WEIGHTS_SHARE[1], _FIRST_WEIGHTS_SHARE[0])
-        first = np.where(self.input_words > 0, latency + input_load, 0) + share * weight_load
+        first = np.where(self.input_words > 0, latency + input_load, 0) + (1 if homes.begins else _FIRST_WEIGHTS_SHARE) * weight_load
         fill = (drain_step + DRAIN_CYCLES) * np.clip((_FILL_BANDS - self.spatial) / 2, 0, 1)
         last = fill if homes.output else drain_step + DRAIN_CYCLES + output + latency
         if homes.handover:

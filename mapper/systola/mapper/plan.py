@@ -115,6 +115,8 @@ class _Planner:
             not stays or output in self.dram_readers,
             index in self.handovers,
             self.whole(_input(layer)) in self.by_channels and self._crosses(index),
+            index == 0 or isinstance(self.net.layers[index - 1], HostLayer),
+            isinstance((*self.net.layers, None)[index + 1], HostLayer | None),
         )
 
     def tilings(self, index: int) -> list[Tiling]:

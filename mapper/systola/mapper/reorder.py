@@ -13,7 +13,7 @@ drains never wait for the array to take something else first, and the program ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -101,7 +101,8 @@ class _Scheduler:
     """``due``: by instruction, for loads: when the first that needs it could begin; None: memory takes no time."""
 
     def __init__(
-        self, program: Sequence[Work], edges: Sequence[Dependencies], durations: Sequence[Duration], due: Sequence[float] | None
+        self, program: Sequence[Work], edges: Sequence[Dependencies], durations: Sequence[Duration],
+        fetch_cycles: Mapping[Opcode, float], due: Sequence[float] | None,
     ) -> None:
         self.program, self.durations, self.due = program, durations, due
         self.after = [set(e.after) for e in edges]
@@ -117,6 +118,7 @@ class _Scheduler:
                 self.successors[other].append(index)
         self.begin = [0.0] * len(program)
         self.finish = [0.0] * len(program)
+        self.fetch_cycles = fetch_cycles
         self.sequence: list[int] = []
         self.array = _ArrayQueue()
         self.queues = [self.array if engine is Engine.ARRAY else _Queue() for engine in ENGINES]
@@ -177,6 +179,7 @@ class _Scheduler:
         if engine in (Engine.LOAD, Engine.STORE):  # they share the memory
             start = max(start, self.memory_free_at)
             self.memory_free_at = start + duration.busy_cycles
+        self.memory_free_at += self.fetch_cycles[work.opcode]
         self.begin[index] = start
         queue.free_at = start + duration.busy_cycles
         self.finish[index] = queue.free_at + duration.latency_cycles
@@ -221,9 +224,9 @@ def reorder(program: Sequence[Work], edges: Sequence[Dependencies], params: Para
     durations = [timing.of(work) for work in program]
     at_once = Duration(0.0, 0)
     ideal = [at_once if work.engine is Engine.LOAD else duration for work, duration in zip(program, durations, strict=True)]
-    times = _Scheduler(program, edges, ideal, None).run().begin_cycles
+    times = _Scheduler(program, edges, ideal, timing.fetch_cycles, None).run().begin_cycles
     due = [float("inf")] * len(program)
     for index, mine in enumerate(edges):
         for other in mine.after:
             due[other] = min(due[other], times[index])
-    return _Scheduler(program, edges, durations, due).run()
+    return _Scheduler(program, edges, durations, timing.fetch_cycles, due).run()

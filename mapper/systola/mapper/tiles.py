@@ -22,7 +22,8 @@ class Homes:
     """Which tensors of a layer stay on chip: input, second operand, output. ``store``: the output must also reach DRAM.
 
     ``handover``: another engine reads the output next, and can begin when the first step is done. ``by_channels``: the input is
-    made channel block by channel block, not row by row.
+    made channel block by channel block, not row by row. ``begins``, ``ends``: the first or last of a program, with nothing
+    before or after it to hide loads or work.
     """
 
     input: bool = False
@@ -31,6 +32,8 @@ class Homes:
     store: bool = True
     handover: bool = False
     by_channels: bool = False
+    begins: bool = False
+    ends: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from systola.hw.isa import Opcode, VectorOp
+from systola.hw.isa import UNIT_BYTES, Opcode, VectorOp, instruction_units
 from systola.hw.params import Params
 from systola.mapper.operations import Work
 
@@ -35,6 +35,9 @@ class Timing:
         self._params = params
         self._word_cycles = params.lanes / min(params.bus_bytes, params.config.dram.bytes_per_cycle)
         self._memory_cycles = params.config.dram.latency_cycles + _MEMORY_PATH_CYCLES
+        byte = self._word_cycles / params.lanes
+        self.fetch_cycles = {opcode: instruction_units(opcode) * UNIT_BYTES * byte for opcode in Opcode}
+        """What the memory takes for an instruction."""
         self._of = {
             Opcode.LOAD: self._transfer, Opcode.STORE: self._transfer, Opcode.ARRAY: self._array, Opcode.DRAIN: self._drain,
             Opcode.VECTOR: self._vector,
