@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
-from random_networks import convolutions, network_input, networks
+from random_networks import convolutions, network_input, networks, products
 from rtl import RtlPool, presets
 
 from systola.hw.isa import ENGINES
@@ -22,7 +22,7 @@ CASES = {"tiny": 120, "small": 100, "base": 60, "tall": 60, "wide": 60, "large":
 NO_SHRINKING = (Phase.explicit, Phase.generate)
 """Drawn networks are small as they are; to shrink one through simulations takes minutes."""
 
-DRAWN = st.one_of(convolutions(), networks())
+DRAWN = st.one_of(convolutions(), networks(), products())
 
 
 def other_data(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,11 @@ CASES: dict[str, tuple[str, dict[str, list[int]]]] = {
     "matmul": (variable("w", 12, 5) + "y = matmul(x, w);", {"x": [3, 12]}),
     "matmul_transposed": (variable("w", 5, 12) + "y = matmul(x, w, transposeA = true, transposeB = true);", {"x": [12, 3]}),
     "matmul_rank3": (variable("w", 1, 12, 5) + "y = matmul(x, w);", {"x": [1, 3, 12]}),
+    "matmul_activations": ("y = matmul(x, z, transposeB = true);", {"x": [3, 8], "z": [4, 8]}),
+    "matmul_turned": ("y = matmul(x, z, transposeA = true);", {"x": [8, 3], "z": [8, 5]}),
+    "matmul_matrices": ("y = matmul(x, z);", {"x": [2, 3, 4, 7], "z": [2, 3, 7, 5]}),
+    "matmul_matrices_turned": ("y = matmul(x, z, transposeA = true, transposeB = true);", {"x": [3, 7, 4], "z": [3, 5, 7]}),
+    "matmul_itself": ("y = matmul(x, x, transposeB = true);", {"x": [5, 9]}),
     "normalization": (NORM + "y = batch_normalization(x, mean, variance, offset, scale, epsilon = 0.001);", X),
     "relu": ("y = relu(x);", X),
     "clamp": ("y = clamp(x, -0.5, 1.5);", X),
@@ -146,9 +151,9 @@ CASES: dict[str, tuple[str, dict[str, list[int]]]] = {
     "softmax": ("y = softmax(x);", {"x": [2, 6]}),
     "avg_pool_borders": ("y = avg_pool(x, size = [1, 1, 3, 3], border = 'ignore');", X),
     "mean_channels": ("y = mean_reduce(x, axes = [1]);", X),
-    "matmul_activations": ("y = matmul(x, z, transposeB = true);", {"x": [3, 8], "z": [4, 8]}),
+    "matmul_constant_first": (variable("w", 5, 12) + "y = matmul(w, x);", {"x": [12, 3]}),
 }
 """name: (statements, inputs)."""
 
-HOST_CASES = ("softmax", "avg_pool_borders", "mean_channels", "matmul_activations")
+HOST_CASES = ("softmax", "avg_pool_borders", "mean_channels", "matmul_constant_first")
 """Cases that the host computes."""

@@ -15,20 +15,23 @@ from systola.mapper.quantgraph import (
     Node,
     Pad,
     Pool,
+    Product,
     QuantGraph,
     QuantTensor,
+    Reshape,
     Slice,
     Table,
+    Transpose,
     Upsample,
 )
 
-__all__ = ["convolutions", "network_input", "networks"]
+__all__ = ["convolutions", "network_input", "networks", "products"]
 
 MULTIPLIER_BITS = 17
 MULTIPLIER_MAX = (1 << MULTIPLIER_BITS) - 1
 FACTOR_MAX = (1 << 17) - 1  # of stage B
 MAX_ELEMENTS = 6000
-Shape = tuple[int, int, int, int]
+Shape = tuple[int, ...]
 
 
 class _Builder:
@@ -223,6 +226,59 @@ def networks(draw: Any) -> QuantGraph:
         if int(np.prod(b.shapes[last])) > MAX_ELEMENTS:
             break
     return b.graph()
+
+
+def _linear(b: _Builder, source: str, rows: int, inputs: int, outputs: int) -> str:
+    rng, name = b.rng, b.name()
+    node = Conv(
+        name, (source,), (name,), name, weights=rng.integers(-127, 128, (outputs, inputs, 1, 1)).astype(np.int8),
+        bias=rng.integers(-20000, 20000, outputs).astype(np.int32),
+        multiplier=rng.integers(1 << MULTIPLIER_BITS - 1, 1 << MULTIPLIER_BITS, outputs).astype(np.int32),
+        shift=rng.integers(22, 27, outputs).astype(np.int32), zero_in=b.code(), zero_out=0, low=-128, high=127,
+    )  # fmt: skip
+    return b.add(node, (rows, outputs))
+
+
+@st.composite
+def products(draw: Any) -> QuantGraph:
+    """Products of two computed tensors as attention has them: scores of rows with rows, or rows mixed; then a sum."""
+    rows, inputs = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    groups, depth = draw(st.integers(1, 4)), draw(st.integers(1, 40))
+    b = _Builder((rows, inputs), draw(st.integers(0, 1 << 30)))
+    scores = draw(st.booleans())
+    # As many channels of the first operand as the second has rows of each matrix.
+    one = _linear(b, "x", rows, inputs, groups * (depth if scores else rows))
+    other = _linear(b, "x", rows, inputs, groups * depth)
+    split, turned, name = "split", "turned", "product"
+    b.add(Reshape(split, (other,), (split,), split, (rows, groups, depth)), (rows, groups, depth))
+    axes = (1, 2, 0) if scores else (1, 0, 2)
+    shape = tuple((rows, groups, depth)[axis] for axis in axes)
+    b.add(Transpose(turned, (split,), (turned,), turned, axes), shape)
+    low, high = b.range()
+    node = Product(
+        name, (one, turned), (name,), name, groups=groups, zero_a=b.code(), multiplier=b.code(1 << 16, MULTIPLIER_MAX),
+        shift=b.code(23, 26), zero_out=b.code(-30, 30), low=low, high=high,
+    )  # fmt: skip
+    b.add(node, (rows, groups * shape[2]))
+    if draw(st.booleans()):
+        _add_sum(draw, b, node)
+    return b.graph()
+
+
+def _add_sum(draw: Any, b: _Builder, node: Product) -> None:
+    """Elementwise behind a product, alone or with another tensor of its shape."""
+    shape, name = b.shapes[node.output], b.name()
+    others = [each for each, other in b.shapes.items() if other == shape]
+    inputs = (node.output, draw(st.sampled_from(others))) if draw(st.booleans()) else (node.output,)
+    factor = b.code(-FACTOR_MAX, FACTOR_MAX)
+    b.add(
+        Elementwise(
+            name, inputs, (name,), name, zero_a=node.zero_out, multiplier_positive=factor, multiplier_negative=factor,
+            zero_operand=b.code(), multiplier_operand=b.code(-FACTOR_MAX, FACTOR_MAX) if len(inputs) == 2 else 0,
+            shift=b.code(13, 19), zero_out=b.code(-30, 30), low=-128, high=127,
+        ),
+        shape,
+    )  # fmt: skip
 
 
 def network_input(graph: QuantGraph) -> dict[str, np.ndarray[Any, np.dtype[np.int8]]]:

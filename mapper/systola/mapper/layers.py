@@ -63,12 +63,15 @@ class ArrayLayer(_LayerBase):
     """A convolution or matrix product, on array and drain.
 
     weights: int8 [O, I/groups, kh, kw]; bias int32 [O], the input's zero point folded in; multiplier, shift int32 [O].
+
+    ``tiles``: where the weights are another tensor's codes, the tensor that the host writes them to as tiles; ``weights`` are
+    then int32: places in that other tensor, counted from 1, and ``bias`` is 0: the host adds what is missing.
     """
 
     input: str
     window: Window
     groups: int
-    weights: NDArray[np.int8]
+    weights: NDArray[np.int8] | NDArray[np.int32]
     bias: NDArray[np.int32]
     multiplier: NDArray[np.int32]
     shift: NDArray[np.int32]
@@ -76,6 +79,7 @@ class ArrayLayer(_LayerBase):
     low: int
     high: int
     stage_b: StageB | None
+    tiles: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,12 +28,14 @@ from systola.mapper.quantgraph import (
     Node,
     Pad,
     Pool,
+    Product,
     QuantGraph,
     Reshape,
     Slice,
     Table,
     Transpose,
     Upsample,
+    WeightTiles,
 )
 from systola.mapper.selection import place_channels
 
@@ -102,7 +104,8 @@ def _cannot_hold(state: _State, node: Node) -> str:
     """Why the tensors of a node cannot lie in the accelerator's memory; empty if they can."""
     if isinstance(node, Host):
         return ""
-    for name in (*node.inputs, *node.outputs):
+    inputs = node.inputs[:1] if isinstance(node, Product) else node.inputs  # the host writes the second one anew
+    for name in (*inputs, *node.outputs):
         try:
             channels_height_width(state.shapes[name])
         except MappingError as error:
@@ -194,8 +197,32 @@ def _im2col(state: _State, layer: ArrayLayer) -> ArrayLayer | None:
                   window.pad_code)  # fmt: skip
     state.shapes[name] = (1, kh * kw * channels, height, width)
     state.layers.append(HostLayer(name, (node,), name, 0, "writes the input with kernel positions as channels"))
-    weights = np.ascontiguousarray(layer.weights.transpose(0, 2, 3, 1)).reshape(outputs, -1, 1, 1)
+    weights: NDArray[Any] = np.ascontiguousarray(layer.weights.transpose(0, 2, 3, 1)).reshape(outputs, -1, 1, 1)
     return replace(layer, input=name, window=Window(pad_code=window.pad_code), weights=weights)
+
+
+# --- products of two computed tensors ------------------------------------------------------------------------------
+
+
+def _lower_product(state: _State, node: Product) -> None:
+    """A convolution in groups, 1×1, whose weights the host writes."""
+    groups, depth, columns = state.shapes[node.inputs[1]]
+    outputs = groups * columns
+    _check_bound(node, np.full(1, depth * 128 * (128 + abs(node.zero_a))), np.zeros(1, np.int32))
+    tiles, empty = f"{node.output}.tiles", np.zeros(0, np.int32)
+    state.shapes[tiles] = (1, state.params.lanes)  # until the tiling is chosen
+    host = WeightTiles(tiles, node.inputs[1:], (tiles,), node.source, empty.astype(np.int8), empty, empty, empty, node.zero_a)
+    state.layers.append(HostLayer(tiles, (host,), tiles, 0, "writes the second operand as the array reads weights"))
+    places = np.arange(1, groups * depth * columns + 1, dtype=np.int32).reshape(groups, depth, columns)
+    pixels = state.shapes[node.output][0]
+    layer = ArrayLayer(
+        name=node.name, nodes=(node,), output=node.output, macs=pixels * outputs * depth, input=node.inputs[0],
+        window=Window(pad_code=node.zero_a), groups=groups,
+        weights=np.ascontiguousarray(places.transpose(0, 2, 1)).reshape(outputs, depth, 1, 1), bias=np.zeros(outputs, np.int32),
+        multiplier=np.full(outputs, node.multiplier, np.int32), shift=np.full(outputs, node.shift, np.int32),
+        zero_out=node.zero_out, low=node.low, high=node.high, stage_b=None, tiles=tiles,
+    )  # fmt: skip
+    state.layers.append(_fuse(state, layer, binary=True))
 
 
 # --- fusing stage B ------------------------------------------------------------------------------------------------
@@ -441,6 +468,7 @@ def _lower_host(state: _State, node: Host) -> None:
 
 _LOWERING: dict[type[Node], Callable[[_State, _Node], None]] = {
     Conv: _lower_conv,
+    Product: _lower_product,
     Elementwise: _lower_elementwise,
     Multiply: _lower_multiply,
     Pool: _lower_pool,

@@ -12,6 +12,7 @@ from systola.hw.params import Params
 from systola.mapper.image import Placed
 from systola.mapper.layers import Lowered
 from systola.mapper.layout import Layout
+from systola.mapper.quantgraph import Node
 from systola.mapper.shapes import resolve
 
 __all__ = ["Dram"]
@@ -24,6 +25,9 @@ class Dram:
     net: Lowered
     params: Params
     used_bytes: int = 0
+    nodes: dict[str, Node] = field(default_factory=dict)
+    """By output: host nodes that are complete only when addresses are known, in place of those in ``net``."""
+
     _blobs: list[tuple[int, NDArray[np.uint8]]] = field(default_factory=list)
     _wholes: dict[str, Placed] = field(default_factory=dict)
 

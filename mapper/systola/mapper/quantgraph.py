@@ -28,6 +28,7 @@ __all__ = [
     "Node",
     "Pad",
     "Pool",
+    "Product",
     "QuantGraph",
     "QuantTensor",
     "Reshape",
@@ -35,6 +36,7 @@ __all__ = [
     "Table",
     "Transpose",
     "Upsample",
+    "WeightTiles",
 ]
 
 Int8 = NDArray[np.int8]
@@ -97,6 +99,24 @@ class Conv(Node):
     dilation: tuple[int, int] = (1, 1)
     padding: Padding2d = ((0, 0), (0, 0))
     groups: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Product(Node):
+    """Matrix products of two computed tensors, as many as ``groups``, side by side.
+
+    a: [M, groups·K], b: [groups, K, N], result: [M, groups·N];
+    ``acc[m, g·N + n] = Σ_k (a[m, g·K + k] − zero_a) · b[g, k, n]``, then ``numerics.requantize(acc, 0, multiplier, shift,
+    zero_out, low, high)``. b's zero point is 0.
+    """
+
+    groups: int
+    zero_a: int
+    multiplier: int
+    shift: int
+    zero_out: int
+    low: int
+    high: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +250,22 @@ class Im2col(Node):
     dilation: tuple[int, int]
     padding: Padding2d
     pad_code: int
+
+
+@dataclass(frozen=True, eq=False)
+class WeightTiles(Node):
+    """The second operand of a Product as the array reads weights, which the host writes: int8 [words, lanes], byte for byte.
+
+    Byte i is ``template[i]`` where ``places[i]`` is 0, else code ``places[i] − 1`` of the operand in row-major order. Then the
+    four bytes from ``bias_bytes[j]`` on are, little endian, ``−zero_a · Σ_k b[g, k, n]`` with g·N + n = ``bias_outputs[j]``:
+    what the first operand's zero point adds to an output, in its record.
+    """
+
+    template: Int8
+    places: Int32
+    bias_bytes: Int32
+    bias_outputs: Int32
+    zero_a: int
 
 
 @dataclass(frozen=True, eq=False)

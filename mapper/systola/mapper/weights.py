@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,10 +38,10 @@ def array_records(layer: ArrayLayer, params: Params, first_block: int, blocks: i
     return words.reshape(-1)
 
 
-def dense_weights(layer: ArrayLayer, params: Params, run: Run) -> NDArray[np.int8]:
-    """Weights of a run, int8 [blocks · columns, row_blocks · rows, kh, kw]: zero where there is no channel or another group."""
+def dense_weights(layer: ArrayLayer, params: Params, run: Run) -> NDArray[Any]:
+    """Weights of a run, [blocks · columns, row_blocks · rows, kh, kw]: zero where there is no channel or another group."""
     outputs, per_group, kh, kw = layer.weights.shape
-    dense = np.zeros((run.blocks * params.columns, run.row_blocks * params.rows, kh, kw), dtype=np.int8)
+    dense = np.zeros((run.blocks * params.columns, run.row_blocks * params.rows, kh, kw), dtype=layer.weights.dtype)
     first = run.first_block * params.columns
     here = np.arange(first, min(first + run.blocks * params.columns, outputs))
     offset = here // (outputs // layer.groups) * per_group - run.first_plane * params.lanes
@@ -48,12 +50,14 @@ def dense_weights(layer: ArrayLayer, params: Params, run: Run) -> NDArray[np.int
     return dense
 
 
-def array_tiles(dense: NDArray[np.int8], params: Params, blocks: slice, row_blocks: slice) -> Bytes:
-    """Weight tiles of output blocks × row blocks in the array's loop order: n, ky, kx, kb; in a tile row by row."""
+def array_tiles(dense: NDArray[Any], params: Params, blocks: slice, row_blocks: slice) -> NDArray[Any]:
+    """Weight tiles of output blocks × row blocks in the array's loop order: n, ky, kx, kb; in a tile row by row. One item is a
+    byte in memory; int8 ones are given as bytes."""
     kh, kw = dense.shape[2:]
     split = dense.reshape(-1, params.columns, dense.shape[1] // params.rows, params.rows, kh, kw)
     part = split[blocks, :, row_blocks]
-    return np.ascontiguousarray(part.transpose(0, 4, 5, 2, 3, 1)).reshape(-1).view(np.uint8)
+    tiles = np.ascontiguousarray(part.transpose(0, 4, 5, 2, 3, 1)).reshape(-1)
+    return tiles.view(np.uint8) if tiles.dtype == np.int8 else tiles
 
 
 def vector_params(layer: VectorLayer, params: Params, planes: int) -> Bytes:

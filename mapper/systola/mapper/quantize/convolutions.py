@@ -16,6 +16,7 @@ from systola.mapper.quantize.affine import Affine, affine_of
 from systola.mapper.quantize.builder import Builder, Target
 from systola.mapper.quantize.constants import Weights, convolution_weights, is_constant, quantize_bias, symmetric_weights
 from systola.mapper.quantize.graphs import Index
+from systola.mapper.quantize.products import build_product, product_reason
 from systola.mapper.quantize.rules import Rule
 
 __all__ = ["CONVOLUTIONS", "build_affine", "padding_of"]
@@ -126,8 +127,10 @@ def _build_linear(b: Builder, op: Operation) -> None:
 def _matmul_reason(index: Index, op: Operation) -> str:
     graph = index.graph
     left, right = op.inputs["A"], op.inputs["B"]
-    if not is_constant(graph, right) or is_constant(graph, left):
-        return "its second operand is computed, not constant"
+    if is_constant(graph, left):
+        return "its first operand is constant, not computed"
+    if not is_constant(graph, right):
+        return product_reason(index, op)
     if any(extent != 1 for extent in graph.tensors[right].shape[:-2]):
         return "its constant operand has several matrices"
     return ""
@@ -135,6 +138,9 @@ def _matmul_reason(index: Index, op: Operation) -> str:
 
 def _build_matmul(b: Builder, op: Operation) -> None:
     """A · B with constant B: rows of A are pixels. Leading dimensions are folded into rows around the node."""
+    if not is_constant(b.graph, op.inputs["B"]):
+        build_product(b, op)
+        return
     source, name = op.inputs["A"], b.index.source(op)
     shape = b.tensors[source].shape
     if op.attributes["transposeA"]:

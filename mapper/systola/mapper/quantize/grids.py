@@ -24,6 +24,9 @@ _FIXED = {
 }
 """Ranges known without measuring; the convention of 8-bit networks."""
 
+_AROUND_ZERO = ActivationParameters(1 / 127, 0)
+"""The same where the array reads the result as weights."""
+
 
 class Ranges(Protocol):
     """Measured ranges of real values."""
@@ -67,13 +70,31 @@ class Grids:
             return from_entry(entry, name)
         op = self._index.producer.get(name)
         if op is not None and op.name in _FIXED:
-            return _FIXED[op.name]
+            return _AROUND_ZERO if self._is_second_operand(name) else _FIXED[op.name]
         if op is not None and op.outputs[0] not in self._plan.host and self._rules[op.name].keeps_codes:
             return self._moved(name, op)
         if self._ranges is not None:
             joined = self._joined_into(name, op)
-            return self[joined] if joined else from_range(*self._ranges.range_of(name))
+            return self[joined] if joined else self._measured(name, self._ranges)
         return self._neighbour(name, op)
+
+    def _measured(self, name: str, ranges: Ranges) -> ActivationParameters:
+        """Over the values seen; around zero for what the array reads as weights."""
+        low, high = ranges.range_of(name)
+        if not self._is_second_operand(name):
+            return from_range(low, high)
+        reach = max(-low, high)
+        return ActivationParameters(from_range(0.0, reach * 255 / 127).scale, 0)
+
+    def _is_second_operand(self, name: str) -> bool:
+        """Its codes, perhaps moved, are the second operand of a product."""
+        for op in self._index.consumers.get(name, ()):
+            if op.name == "matmul" and op.inputs["B"] == name and op.outputs[0] not in self._plan.host:
+                return True
+            moves = op.name in self._rules and self._rules[op.name].keeps_codes and op.outputs[0] not in self._plan.host
+            if moves and any(self._is_second_operand(result) for result in op.outputs):
+                return True
+        return False
 
     def _moved(self, name: str, op: Operation) -> ActivationParameters:
         inputs = activation_inputs(self._index.graph, op)

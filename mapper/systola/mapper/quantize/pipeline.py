@@ -15,6 +15,7 @@ from systola.mapper.quantize.calibrate import Calibration, Method, random_sample
 from systola.mapper.quantize.folding import fold_arithmetic, fold_constants
 from systola.mapper.quantize.graphs import Index
 from systola.mapper.quantize.grids import Grids
+from systola.mapper.quantize.moves import without_idle_moves
 from systola.mapper.quantize.operations import RULES
 from systola.mapper.quantize.plan import make_plan
 from systola.mapper.quantize.verify import verify_quantgraph
@@ -56,7 +57,7 @@ def quantize(
     builder = Builder(index, plan, Grids(index, plan, RULES, ranges), multiplier_bits)
     builder.notes += notes
     _build(builder)
-    result = builder.finish()
+    result = without_idle_moves(builder.finish())
     verify_quantgraph(result)
     return result
 

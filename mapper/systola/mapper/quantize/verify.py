@@ -21,6 +21,7 @@ from systola.mapper.quantgraph import (
     Node,
     Pad,
     Pool,
+    Product,
     QuantGraph,
     QuantTensor,
     Reshape,
@@ -78,6 +79,8 @@ def _node_problem(graph: QuantGraph, node: Node, known: set[str]) -> str:
     limit = (1 << graph.multiplier_bits) - 1
     check = _RANGES.get(type(node))
     problem = check(node, limit) if check else ""
+    if not problem and isinstance(node, Product) and graph.tensors[node.inputs[1]].zero_point:
+        problem = "its second operand's zero point is not 0"
     if problem or isinstance(node, Host):
         return problem
     expected = _SHAPES[type(node)](node, [graph.tensors[name].shape for name in node.inputs])
@@ -136,6 +139,7 @@ def _conv_numbers(node: Conv, limit: int) -> str:
 _RANGES: dict[type[Node], Callable[[Any, int], str]] = {
     Conv: _conv_numbers,
     Elementwise: _stage_b,
+    Product: lambda node, limit: _codes(node, "zero_a") or _stage_a(node, limit),
     Multiply: lambda node, limit: _codes(node, "zero_a", "zero_b") or _stage_a(node, limit),
     Pool: lambda node, limit: _codes(node, "pad_code", "zero_in") or _stage_a(node, limit),
     Table: lambda node, _limit: _typed(node.table, np.int8, (256,), "table entries"),
@@ -173,6 +177,13 @@ def _binary_shape(node: Node, shapes: list[Shape]) -> Shape:  # noqa: ARG001
     return a if fit else ()
 
 
+def _product_shape(node: Product, shapes: list[Shape]) -> Shape:
+    a, b = shapes
+    if len(a) != 2 or len(b) != 3 or b[0] != node.groups or a[1] != b[0] * b[1]:
+        return ()
+    return (a[0], b[0] * b[2])
+
+
 def _concat_shape(node: Concat, shapes: list[Shape]) -> Shape:
     first, axis = shapes[0], node.axis
     if any((*s[:axis], *s[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]) for s in shapes):
@@ -198,6 +209,7 @@ def _im2col_shape(node: Im2col, shapes: list[Shape]) -> Shape:
 
 _SHAPES: dict[type[Node], Callable[[Any, list[Shape]], Shape]] = {
     Conv: _conv_shape,
+    Product: _product_shape,
     Elementwise: _binary_shape,
     Multiply: _binary_shape,
     Pool: lambda node, s: (*s[0][:2], *_window(node, node.size, s[0][2:])),

@@ -16,13 +16,16 @@ from systola.mapper.quantgraph import (
     Node,
     Pad,
     Pool,
+    Product,
     Reshape,
     Slice,
     Table,
     Transpose,
     Upsample,
+    WeightTiles,
 )
 from systola.sim.golden.arithmetic import elementwise, requantize
+from systola.sim.golden.products import product, weight_tiles
 from systola.sim.golden.windows import convolve, im2col, pool
 
 __all__ = ["compute"]
@@ -90,6 +93,8 @@ def _concat(node: Concat, *parts: Codes) -> Codes:
 
 _FUNCTIONS: dict[type[Node], Callable[..., Codes]] = {
     Conv: _conv,
+    Product: product,
+    WeightTiles: weight_tiles,
     Elementwise: _elementwise,
     Multiply: _multiply,
     Pool: _pool,
