@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,34 +13,33 @@ from systola.hw.isa import Opcode
 from systola.mapper.layers import ArrayLayer
 from systola.mapper.operations import Space, Work, planes
 from systola.mapper.plan import LayerPlan
+from systola.mapper.run_time_weights import Blob, place_run_time_weights
 from systola.mapper.schedule import (
     Area,
     Context,
     Patch,
+    Ports,
     Slots,
     Source,
     Step,
+    TilePorts,
     blob_load,
-    input_source,
-    operand_patch,
-    output_patch,
     pieces,
     stage_b_fields,
-    store,
     window_fields,
 )
 from systola.mapper.shapes import array_shape
-from systola.mapper.tiles import Run
+from systola.mapper.tiles import Run, Tiling
 from systola.mapper.weights import array_records, array_tiles, dense_weights
 
-__all__ = ["array_steps"]
+__all__ = ["ArrayEmitter", "ArrayPart", "array_steps"]
 
 Span = tuple[int, int]
 """(first, count)"""
 
 
 @dataclass(frozen=True)
-class _Part:
+class ArrayPart:
     """One step's place in the loops: pixels, a run, a weight chunk of it, blocks of it, input planes."""
 
     rows: Span
@@ -49,28 +49,34 @@ class _Part:
     blocks: Span
     depth: Span
 
+    @property
+    def key(self) -> tuple[int, Span, Span]:
+        """Names the constants that it needs."""
+        return self.run.first_block, self.chunk, self.depth
+
 
 @dataclass
-class _ArrayScheduler:
+class ArrayEmitter:
+    """Makes the instructions of a layer's parts. ``weights``: buffers of chunks; ``groups``: numbers for accumulator groups."""
+
     context: Context
     layer: ArrayLayer
-    plan: LayerPlan
+    tiling: Tiling
     tag: int
+    weights: Slots
+    ports: Ports
     groups: Iterator[int]
     group: int = 0
-    constants: dict[tuple[int, Span, Span], tuple[int, int]] = field(default_factory=dict)
+    constants: dict[Hashable, tuple[int, int]] = field(default_factory=dict)
     dense: dict[int, NDArray[np.int8]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        buffers = self.plan.buffers
-        self.inputs, self.weights = Slots(buffers.input), Slots(buffers.weights)
-        self.operands, self.outputs = Slots(buffers.operand), Slots(buffers.output)
         self.params = self.context.params
         self.shape = array_shape(self.context.net, self.layer, self.params)
 
-    def parts(self) -> Iterator[_Part]:
+    def parts(self) -> Iterator[ArrayPart]:
         """The loops, in the order that the tiling says."""
-        tiling = self.plan.tiling
+        tiling = self.tiling
         pixels = [
             (rows, columns)
             for rows in pieces(self.shape.output.height, tiling.rows)
@@ -85,7 +91,7 @@ class _ArrayScheduler:
         for (rows, columns), (run, chunk) in outer:
             for first, count in pieces(chunk[1], tiling.blocks):
                 for depth in pieces(self.planes(run), tiling.planes):
-                    yield _Part(rows, columns, run, chunk, (chunk[0] + first, count), depth)
+                    yield ArrayPart(rows, columns, run, chunk, (chunk[0] + first, count), depth)
 
     def planes(self, run: Run) -> int:
         """Input planes that a run reads."""
@@ -96,26 +102,24 @@ class _ArrayScheduler:
         groups = self.params.row_groups
         return slice(depth[0] * groups, min((depth[0] + depth[1]) * groups, run.row_blocks))
 
-    def is_last(self, part: _Part) -> bool:
+    def is_last(self, part: ArrayPart) -> bool:
         """The last of the input planes: the accumulators are complete after it."""
         return part.depth[0] + part.depth[1] == self.planes(part.run)
 
-    def steps(self) -> Iterator[Step]:
-        """The steps of the layer."""
-        for part in self.parts():
-            step = Step()
-            if part.depth[0] == 0:
-                self.group = next(self.groups)
-            records, tiles = self.weight_words(part, step)
-            planes_in = (part.run.first_plane + part.depth[0], part.depth[1])
-            tile = Area(planes_in, part.rows, part.columns)
-            src = input_source(self.context, self.tag, self.layer.input, self.layer.window, tile, self.inputs, step)
-            step.work.append(self.array(part, src, tiles))
-            if self.is_last(part):
-                step.work.extend(self.finish(part, records, step))
-            yield step
+    def step(self, part: ArrayPart) -> Step:
+        """The step of a part."""
+        step = Step()
+        if part.depth[0] == 0:
+            self.group = next(self.groups)
+        records, tiles = self.weight_words(part, step)
+        planes_in = (part.run.first_plane + part.depth[0], part.depth[1])
+        src = self.ports.source(Area(planes_in, part.rows, part.columns), step)
+        step.work.append(self.array(part, src, tiles))
+        if self.is_last(part):
+            step.work.extend(self.finish(part, records, step))
+        return step
 
-    def weight_words(self, part: _Part, step: Step) -> tuple[int, int]:
+    def weight_words(self, part: ArrayPart, step: Step) -> tuple[int, int]:
         """Scratchpad words of the records (with the last planes only) and of the first tile of a part."""
         address, words = self.constant(part)
         base = self.weights.find(
@@ -128,29 +132,36 @@ class _ArrayScheduler:
         tiles = base + (part.chunk[1] * record_words if self.is_last(part) else 0)
         return base + skipped * record_words, tiles + skipped * self.tile_words(part)
 
-    def tile_words(self, part: _Part) -> int:
+    def tile_words(self, part: ArrayPart) -> int:
         """Words of the weight tiles of one output block."""
         blocks = self.row_blocks(part.run, part.depth)
         kernel = self.layer.window.kernel
         count: int = blocks.stop - blocks.start
         return count * kernel[0] * kernel[1] * self.params.weight_tile_words
 
-    def constant(self, part: _Part) -> tuple[int, int]:
+    def constant(self, part: ArrayPart) -> tuple[int, int]:
         """DRAM address and words of a chunk's constants: records if it is the last of the planes, then tiles."""
-        key = part.run.first_block, part.chunk, part.depth
-        if key not in self.constants:
-            if part.run.first_block not in self.dense:
-                self.dense[part.run.first_block] = dense_weights(self.layer, self.params, part.run)
-            blocks = slice(part.chunk[0], sum(part.chunk))
-            dense = self.dense[part.run.first_block]
-            data = array_tiles(dense, self.params, blocks, self.row_blocks(part.run, part.depth))
-            if self.is_last(part):
-                records = array_records(self.layer, self.params, part.run.first_block + part.chunk[0], part.chunk[1])
-                data = np.concatenate([records, data])
-            self.constants[key] = self.context.dram.constant(data), data.size // self.params.lanes
-        return self.constants[key]
+        if part.key not in self.constants:
+            if self.layer.tiles:
+                blobs: dict[Hashable, Blob] = {each.key: Blob(*self.blob(each)) for each in self.parts()}
+                self.constants |= place_run_time_weights(self.context.net, self.context.dram, self.layer, blobs)
+            else:
+                records, _, tiles = self.blob(part)
+                data = np.concatenate([records, tiles.view(np.uint8)])
+                self.constants[part.key] = self.context.dram.constant(data), data.size // self.params.lanes
+        return self.constants[part.key]
 
-    def array(self, part: _Part, src: Source, tiles: int) -> Work:
+    def blob(self, part: ArrayPart) -> tuple[NDArray[np.uint8], int, NDArray[Any]]:
+        """A chunk's records (none but with the last of the planes), its first block, and its tiles."""
+        if part.run.first_block not in self.dense:
+            self.dense[part.run.first_block] = dense_weights(self.layer, self.params, part.run)
+        blocks, first = slice(part.chunk[0], sum(part.chunk)), part.run.first_block + part.chunk[0]
+        tiles = array_tiles(self.dense[part.run.first_block], self.params, blocks, self.row_blocks(part.run, part.depth))
+        last = self.is_last(part)
+        records = array_records(self.layer, self.params, first, part.chunk[1]) if last else np.zeros(0, np.uint8)
+        return records, first, tiles
+
+    def array(self, part: ArrayPart, src: Source, tiles: int) -> Work:
         """The array instruction of a part."""
         window = self.layer.window
         blocks = self.row_blocks(part.run, part.depth)
@@ -165,36 +176,49 @@ class _ArrayScheduler:
         weights = planes(Space.SCRATCHPAD, tiles, (part.blocks[1] * self.tile_words(part), 1))
         return Work(Opcode.ARRAY, self.tag, fields, [src.region, weights], [], self.group)
 
-    def finish(self, part: _Part, records: int, step: Step) -> list[Work]:
-        """Drain, and store where the output goes to DRAM."""
+    def finish(self, part: ArrayPart, records: int, step: Step) -> list[Work]:
+        """Drains, and store where the output goes to DRAM."""
         groups = self.params.column_groups
         first = part.run.first_block + part.blocks[0]
         area = Area((first // groups, -(-part.blocks[1] // groups)), part.rows, part.columns)
-        patch = output_patch(self.context, self.layer.output, area, self.outputs, step)
-        work = [self.drain(part, patch, records, step)]
-        if self.plan.homes.store:
-            work.append(store(self.context, self.tag, self.layer.output, patch))
-        return work
+        operand = self.layer.stage_b is not None and self.layer.stage_b.operand is not None
+        b = self.ports.operand(area, step) if operand else None
+        targets = self.ports.targets(area, step)
+        drains = [drain for patch in targets for drain in self.drains(part, patch, records, b)]
+        return [*drains, *self.ports.stores(targets[0])]
 
-    def drain(self, part: _Part, patch: Patch, records: int, step: Step) -> Work:
-        """The drain instruction of a part."""
-        layer = self.layer
+    def drains(self, part: ArrayPart, patch: Patch, records: int, operand: Patch | None) -> Iterator[Work]:
+        """The drain instructions of a part, of the rows that ``patch`` holds: one, or one a block where these are not all rows,
+        as a block's accumulators then do not follow those of the block before."""
+        if patch.area.rows == part.rows:
+            yield self.drain(part, (0, part.blocks[1]), patch, records, operand)
+            return
+        for block in range(part.blocks[1]):
+            yield self.drain(part, (block, 1), patch, records, operand)
+
+    def drain(self, part: ArrayPart, blocks: Span, patch: Patch, records: int, operand: Patch | None) -> Work:
+        """The drain instruction of some of a part's blocks; ``records``, ``patch``, ``operand``: of all of them."""
+        layer, area, groups = self.layer, patch.area, self.params.column_groups
+        (block, count), record_words = blocks, self.params.drain_record_words
+        within = Area((area.planes[0] + block // groups, -(-count // groups)), area.rows, area.columns)
+        target, first_record = patch.part(within), records + block * record_words
         fields = {
-            "acc_address": 0, "count_x": part.columns[1], "count_y": part.rows[1], "count_n": part.blocks[1], "group": 0,
-            "dst_address": patch.base, "dst_stride_x": 1, "dst_stride_y": patch.row_stride, "dst_stride_n": patch.plane_stride,
-            "param_address": records, "zero_a": layer.zero_out, "low_a": layer.low, "high_a": layer.high,
+            "acc_address": (block * part.rows[1] + area.rows[0] - part.rows[0]) * part.columns[1],
+            "count_x": part.columns[1], "count_y": area.rows[1], "count_n": count, "group": block % groups,
+            "dst_address": target.base, "dst_stride_x": 1, "dst_stride_y": patch.row_stride, "dst_stride_n": patch.plane_stride,
+            "param_address": first_record, "zero_a": layer.zero_out, "low_a": layer.low, "high_a": layer.high,
             **stage_b_fields(layer.stage_b),
         }  # fmt: skip
-        reads = [
-            planes(Space.SCRATCHPAD, records, (part.blocks[1] * self.params.drain_record_words, 1)),
-        ]
-        if layer.stage_b and layer.stage_b.operand:
-            b = operand_patch(self.context, self.tag, layer.stage_b.operand, patch.area, self.operands, step)
+        reads = [planes(Space.SCRATCHPAD, first_record, (count * record_words, 1))]
+        if operand is not None:
+            b = operand.part(within)
             fields |= {"b_address": b.base, "b_stride_y": b.row_stride, "b_stride_n": b.plane_stride}
             reads.append(b.region())
-        return Work(Opcode.DRAIN, self.tag, fields, reads, [patch.region()], self.group)
+        return Work(Opcode.DRAIN, self.tag, fields, reads, [target.region()], self.group)
 
 
 def array_steps(context: Context, layer: ArrayLayer, plan: LayerPlan, tag: int, groups: Iterator[int]) -> list[Step]:
     """The steps of an array layer. ``groups``: numbers for its accumulator groups."""
-    return list(_ArrayScheduler(context, layer, plan, tag, groups).steps())
+    weights, ports = Slots(plan.buffers.weights), TilePorts(context, tag, layer, plan)
+    emitter = ArrayEmitter(context, layer, plan.tiling, tag, weights, ports, groups)
+    return [emitter.step(part) for part in emitter.parts()]

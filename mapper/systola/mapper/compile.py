@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -11,6 +12,7 @@ from systola.hw.errors import MappingError
 from systola.hw.isa import Instruction, encode
 from systola.hw.params import Params
 from systola.mapper.array_schedule import array_steps
+from systola.mapper.fused_schedule import fused_steps
 from systola.mapper.hazards import dependencies
 from systola.mapper.image import HostStep, Image, LayerInfo, ProgramStep
 from systola.mapper.image import Step as ImageStep
@@ -51,7 +53,7 @@ def compile_network(graph: QuantGraph, params: Params, *, keep_on_chip: bool = T
     steps: list[ImageStep] = []
     for segment in segments:
         if isinstance(segment, HostStep):
-            steps.append(segment)
+            steps.append(replace(segment, node=context.dram.nodes.get(segment.node.name, segment.node)))
         else:
             order = reorder(segment, dependencies(segment, sizes), params)
             steps.append(_program(context, place_waits(segment, order, params)))
@@ -68,6 +70,8 @@ def _segments(context: Context) -> Iterator[list[Work] | HostStep]:
                 yield list(flatten(iter(pending)))
                 pending = []
             yield _host_step(context, layer, tag)
+        elif tag in context.plan.groups:
+            pending += fused_steps(context, context.plan.groups[tag], groups)
         elif plan is not None and isinstance(layer, ArrayLayer):
             pending += after_layer(array_steps(context, layer, plan, tag, groups))
         elif plan is not None and isinstance(layer, VectorLayer):

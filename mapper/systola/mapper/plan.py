@@ -15,13 +15,14 @@ import numpy as np
 from systola.hw.errors import MappingError
 from systola.hw.params import Params
 from systola.mapper.array_tilings import array_tilings
+from systola.mapper.fusion import FusedHomes, FusedTiling, Fusion, choose_groups, fusable
 from systola.mapper.layers import ArrayLayer, HostLayer, Layer, Lowered, VectorLayer
 from systola.mapper.layout import Layout
 from systola.mapper.shapes import array_shape, resolve, vector_shape
 from systola.mapper.tiles import Homes, Tiling
 from systola.mapper.vector_tilings import vector_tilings
 
-__all__ = ["Buffers", "LayerPlan", "Plan", "make_plan"]
+__all__ = ["Buffers", "FusedPlan", "LayerPlan", "Plan", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,24 @@ class LayerPlan:
 
 
 @dataclass(frozen=True)
+class FusedPlan:
+    """The choice for layers ``first`` … ``last``, computed band by band. ``addresses``: first words of the tiling's buffers."""
+
+    first: int
+    last: int
+    homes: FusedHomes
+    tiling: FusedTiling
+    addresses: Mapping[tuple[str, int, int], int]
+
+
+@dataclass(frozen=True)
 class Plan:
-    """``chip``: first scratchpad word of each tensor that stays on chip (wholes only). ``layers``: None for host layers."""
+    """``chip``: first scratchpad word of each tensor that stays on chip (wholes only). ``layers``: None for host layers and for
+    those in groups. ``groups``: by their first layer."""
 
     chip: Mapping[str, int]
     layers: tuple[LayerPlan | None, ...]
+    groups: Mapping[int, FusedPlan]
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,12 @@ class _Planner:
     params: Params
     pinned: dict[str, _Resident] = field(default_factory=dict)
     by_channels: set[str] = field(default_factory=set)  # wholes that the array makes channel block by channel block
+    groups: dict[int, tuple[int, int]] = field(default_factory=dict)  # (first, last), by every layer in it
     _tilings: dict[tuple[int, Homes], list[Tiling]] = field(default_factory=dict)
+
+    @cached_property
+    def fusion(self) -> Fusion:
+        return Fusion(self.net, self.params)
 
     @cached_property
     def dram_readers(self) -> frozenset[str]:
@@ -140,6 +159,9 @@ class _Planner:
         for index in range(first, last + 1):
             if isinstance(self.net.layers[index], HostLayer):
                 continue
+            if index in self.groups:
+                total += self.group_cost(*self.groups[index]) if index == self.groups[index][0] else 0.0
+                continue
             available = self.params.scratchpad_words - self.pinned_words(index)
             total += next((t.cost_cycles for t in self.tilings(index) if t.words <= available), float("inf"))
         return total
@@ -147,8 +169,37 @@ class _Planner:
     def pinned_words(self, index: int) -> int:
         return sum(r.words for r in self.pinned.values() if r.first <= index <= r.last)
 
+    def group_homes(self, first: int, last: int) -> FusedHomes:
+        """Where the tensors around a group are, given what is pinned."""
+        layers = self.net.layers
+        output = self.whole(layers[last].output)
+        stays = output in self.pinned
+        operands = tuple(self.whole(_operand(layer)) in self.pinned for layer in layers[first : last + 1])
+        store = not stays or output in self.dram_readers
+        return FusedHomes(self.whole(_input(layers[first])) in self.pinned, operands, stays, store)
+
+    def group_cost(self, first: int, last: int) -> float:
+        """Estimated cycles of a group; infinite if it does not fit."""
+        live = {r.name: r.words for r in self.pinned.values() if r.first <= last and r.last >= first}
+        inside = {layer.output for layer in self.net.layers[first:last]}
+        available = self.params.scratchpad_words - sum(words for name, words in live.items() if name not in inside)
+        tilings = self.fusion.tilings(first, last, self.group_homes(first, last))
+        return next((t.cost_cycles for t in tilings if t.words <= available), float("inf"))
+
+    def candidates(self) -> list[_Resident]:
+        """Tensors that could stay on chip whole: of those in groups none; a group uses those around it from its first layer to
+        its last."""
+        inside = {self.net.layers[index].output for index, (_, last) in self.groups.items() if index < last}
+        alone = {index: (index, index) for index in range(len(self.net.layers))}
+        span = {**alone, **self.groups}
+        widened = [
+            replace(r, first=span[r.first][0], last=span[r.last][1]) for r in _candidates(self.net, self.params)
+            if r.name not in inside
+        ]  # fmt: skip
+        return sorted(widened, key=lambda r: (r.first, r.words))
+
     def pin_what_pays(self) -> None:
-        for candidate in _candidates(self.net, self.params):
+        for candidate in self.candidates():
             before = self.cost(candidate.first, candidate.last)
             self.pinned[candidate.name] = candidate
             if not self.cost(candidate.first, candidate.last) < before:
@@ -163,14 +214,49 @@ def make_plan(net: Lowered, params: Params, *, keep_on_chip: bool = True) -> Pla
     planner = _Planner(net, params)
     if keep_on_chip:
         planner.pin_what_pays()
+        _fuse_what_pays(planner)
     while True:
         placed = _place_somehow(planner)
         if isinstance(placed, Plan):
             return placed
         live = [r for r in planner.pinned.values() if r.first <= placed <= r.last]
         if not live:
-            raise _does_not_fit(planner, placed)
+            if placed not in planner.groups:
+                raise _does_not_fit(planner, placed)
+            first, last = planner.groups[placed]
+            for index in range(first, last + 1):
+                del planner.groups[index]
+            continue
         del planner.pinned[max(live, key=lambda r: r.words).name]
+
+
+def _fuse_what_pays(planner: _Planner) -> None:
+    """Groups, chosen against layers by themselves with what is pinned now; then what to pin is decided anew. All of it is kept
+    only if it costs less in all."""
+    layers = planner.net.layers
+    pinned, before = dict(planner.pinned), planner.cost(0, len(layers) - 1)
+
+    def alone(index: int) -> float:
+        return planner.cost(index, index)
+
+    def together(first: int, last: int) -> float:
+        """With what is pinned around it, or without."""
+        kept = planner.group_cost(first, last)
+        names = (name for layer in layers[first : last + 1] for name in (_input(layer), _operand(layer), layer.output))
+        around = {planner.whole(name) for name in names}
+        planner.pinned = {name: r for name, r in pinned.items() if name not in around}
+        streamed = planner.group_cost(first, last)
+        planner.pinned = dict(pinned)
+        return min(kept, streamed)
+
+    groups = choose_groups(fusable(planner.net, planner.dram_readers), alone, together)
+    if not groups:
+        return
+    planner.groups = {index: (first, last) for first, last in groups for index in range(first, last + 1)}
+    planner.pinned = {}
+    planner.pin_what_pays()
+    if not planner.cost(0, len(layers) - 1) < before:
+        planner.groups, planner.pinned = {}, pinned
 
 
 def _does_not_fit(planner: _Planner, index: int) -> MappingError:
@@ -280,22 +366,31 @@ def _place(planner: _Planner, compact: tuple[bool, bool]) -> Plan | int:
     net, scratchpad = planner.net, _Scratchpad(planner.params)
     chip: dict[str, int] = {}
     plans: list[LayerPlan | None] = []
+    groups: dict[int, FusedPlan] = {}
     planner.by_channels.clear()
     for index, layer in enumerate(net.layers):
-        if isinstance(layer, HostLayer):
+        if isinstance(layer, HostLayer) or planner.groups.get(index, (index,))[0] < index:
             plans.append(None)
             continue
         live = [r for r in planner.pinned.values() if r.first <= index <= r.last]
         new = [resident for resident in live if resident.name not in chip]
         if not all(_place_resident(planner, scratchpad, resident, chip, compact[0]) for resident in new):
             return index
-        plan = _place_buffers(planner, scratchpad, index, [(chip[r.name], r.words) for r in live], compact[1])
+        taken = [(chip[r.name], r.words) for r in live]
+        if index in planner.groups:
+            group = _place_group(planner, scratchpad, planner.groups[index], taken, compact[1])
+            if group is None:
+                return index
+            groups[index] = group
+            plans.append(None)
+            continue
+        plan = _place_buffers(planner, scratchpad, index, taken, compact[1])
         if plan is None:
             return index
         if _by_channels(plan.tiling, layer, planner):
             planner.by_channels.add(resolve(net, layer.output)[0])
         plans.append(plan)
-    return Plan(chip, tuple(plans))
+    return Plan(chip, tuple(plans), groups)
 
 
 def _by_channels(tiling: Tiling, layer: Layer, planner: _Planner) -> bool:
@@ -320,6 +415,27 @@ def _place_resident(
         chip[new.name] = address
         scratchpad.use((address, new.words), new.last)
     return address is not None
+
+
+def _place_group(
+    planner: _Planner, scratchpad: _Scratchpad, group: tuple[int, int], taken: list[Extent], compact: bool
+) -> FusedPlan | None:
+    """The cheapest tiling of a group whose buffers find room."""
+    first, last = group
+    homes = planner.group_homes(first, last)
+    for tiling in planner.fusion.tilings(first, last, homes):
+        used, addresses = list(taken), {}
+        for key, words in tiling.buffers.items():
+            address = scratchpad.find(words, used, first, compact)
+            if address is None:
+                break
+            addresses[key] = address
+            used.append((address, words))
+        else:
+            for extent in used[len(taken) :]:
+                scratchpad.use(extent, last)
+            return FusedPlan(first, last, homes, tiling, addresses)
+    return None
 
 
 def _place_buffers(

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from systola.hw.errors import MappingError
 from systola.hw.isa import Opcode
 from systola.hw.params import Params
 from systola.mapper.image import Placed
-from systola.mapper.layers import Lowered, StageB, Window
+from systola.mapper.layers import ArrayLayer, Lowered, StageB, VectorLayer, Window
 from systola.mapper.layout import Layout
 from systola.mapper.memory import Dram
 from systola.mapper.operations import Region, Space, Work, planes
-from systola.mapper.plan import Plan
+from systola.mapper.plan import LayerPlan, Plan
 from systola.mapper.shapes import resolve
 from systola.mapper.tiles import MAX_COUNT
 
@@ -25,18 +27,22 @@ __all__ = [
     "Area",
     "Context",
     "Patch",
+    "Ports",
     "Slots",
     "Source",
     "Step",
+    "TilePorts",
     "after_layer",
     "blob_load",
     "flatten",
-    "input_source",
-    "operand_patch",
-    "output_patch",
+    "input_area",
+    "load",
+    "operand_name",
     "pieces",
+    "source",
     "stage_b_fields",
     "store",
+    "whole_source",
     "window_fields",
 ]
 
@@ -52,11 +58,15 @@ class Context:
     plan: Plan
     dram: Dram
 
+    def layout(self, name: str) -> Layout:
+        """How a tensor lies in memory."""
+        return Layout.of(self.net.shapes[name], self.params.lanes)
+
     def chip(self, name: str) -> int | None:
         """First scratchpad word of a tensor that stays on chip; None if it does not."""
         whole, plane = resolve(self.net, name)
         base = self.plan.chip.get(whole)
-        return None if base is None else base + plane * Layout.of(self.net.shapes[name], self.params.lanes).plane_words
+        return None if base is None else base + plane * self.layout(name).plane_words
 
 
 @dataclass(frozen=True)
@@ -90,8 +100,19 @@ class Patch:
     @staticmethod
     def within(base: int, layout: Layout, area: Area) -> Patch:
         """An area of a whole tensor that begins at ``base``."""
-        first = base + (area.planes[0] * layout.height + area.rows[0]) * layout.width + area.columns[0]
-        return Patch(first, layout.width, layout.plane_words, area)
+        whole = Area((0, layout.planes), (0, layout.height), (0, layout.width))
+        return Patch(base, layout.width, layout.plane_words, whole).part(area)
+
+    def part(self, area: Area) -> Patch:
+        """An area inside this one."""
+        planes_in, rows, columns = (
+            mine[0] - whole[0]
+            for mine, whole in zip(
+                (area.planes, area.rows, area.columns), (self.area.planes, self.area.rows, self.area.columns), strict=True
+            )
+        )
+        first = self.base + planes_in * self.plane_stride + rows * self.row_stride + columns
+        return Patch(first, self.row_stride, self.plane_stride, area)
 
     def region(self) -> Region:
         """Its words."""
@@ -252,47 +273,90 @@ def source(window: Window, patch: Patch, needed: Region, rows: tuple[int, int], 
     return Source(needed, patch.row_stride, patch.plane_stride, address & ADDRESS_MASK, origin, limit)
 
 
-def input_source(
-    context: Context, tag: int, name: str, window: Window, tile: Area, slots: Slots, step: Step
-) -> Source:
-    """The input of an output tile, loaded into a buffer if it does not stay on chip.
-
-    ``tile``: input planes, output rows and output columns.
-    """
-    layout = Layout.of(context.net.shapes[name], context.params.lanes)
-    needed = input_area(window, layout, tile.rows, tile.columns, tile.planes)
-    base = context.chip(name)
-    if base is not None:
-        whole = Patch.within(base, layout, Area(tile.planes, (0, layout.height), (0, layout.width)))
-        return source(window, whole, Patch.within(base, layout, needed).region(), tile.rows, tile.columns)
-
-    def load(address: int) -> list[Work]:
-        if not needed.words:
-            return []
-        return [transfer(Opcode.LOAD, tag, context.dram.tensor(name), Patch.packed(address, needed), context.params)]
-
-    patch = Patch.packed(slots.find((name, needed), load, step), needed)
-    return source(window, patch, patch.region(), tile.rows, tile.columns)
+def whole_source(context: Context, layer: ArrayLayer | VectorLayer, tile: Area) -> Source:
+    """How a layer reads its input where that stays on chip. Raises MappingError where it does not (a defect of the mapper)."""
+    layout, base = context.layout(layer.input), context.chip(layer.input)
+    if base is None:
+        raise MappingError(f"internal: '{layer.input}' does not stay on chip")
+    whole = Patch.within(base, layout, Area(tile.planes, (0, layout.height), (0, layout.width)))
+    needed = input_area(layer.window, layout, tile.rows, tile.columns, tile.planes)
+    return source(layer.window, whole, whole.part(needed).region(), tile.rows, tile.columns)
 
 
-def output_patch(context: Context, name: str, area: Area, slots: Slots, step: Step) -> Patch:
-    """Where an output tile is written: in its tensor, or in the next buffer."""
-    base = context.chip(name)
-    if base is not None:
-        return Patch.within(base, Layout.of(context.net.shapes[name], context.params.lanes), area)
-    return Patch.packed(slots.find((name, area), lambda _: [], step), area)
+class Ports(Protocol):
+    """Where the steps of a layer read and write. Loads that this takes are added to the step."""
+
+    def source(self, tile: Area, step: Step) -> Source:
+        """The input of an output tile; ``tile``: input planes, output rows and output columns (before upsampling)."""
+
+    def targets(self, area: Area, step: Step) -> list[Patch]:
+        """Where an output tile is written: in all, then perhaps some of its rows in other places as well."""
+
+    def operand(self, area: Area, step: Step) -> Patch:
+        """Where a second operand is read."""
+
+    def stores(self, patch: Patch) -> list[Work]:
+        """What sends an output tile to DRAM, if it is to go there."""
 
 
-def operand_patch(context: Context, tag: int, name: str, area: Area, slots: Slots, step: Step) -> Patch:
-    """Where a second operand is read: in its tensor, or in a buffer that it is loaded into."""
-    base = context.chip(name)
-    if base is not None:
-        return Patch.within(base, Layout.of(context.net.shapes[name], context.params.lanes), area)
+class TilePorts:
+    """Tensors that stay on chip whole, and buffers for tiles of the others."""
 
-    def load(address: int) -> list[Work]:
-        return [transfer(Opcode.LOAD, tag, context.dram.tensor(name), Patch.packed(address, area), context.params)]
+    def __init__(self, context: Context, tag: int, layer: ArrayLayer | VectorLayer, plan: LayerPlan) -> None:
+        self.context, self.tag, self.layer, self.plan = context, tag, layer, plan
+        self.inputs, self.operands, self.outputs = (
+            Slots(addresses) for addresses in (plan.buffers.input, plan.buffers.operand, plan.buffers.output)
+        )
 
-    return Patch.packed(slots.find((name, area), load, step), area)
+    def source(self, tile: Area, step: Step) -> Source:
+        """Within the tensor, or in a buffer that the tile is loaded into."""
+        window, name = self.layer.window, self.layer.input
+        if self.context.chip(name) is not None:
+            return whole_source(self.context, self.layer, tile)
+        needed = input_area(window, self.context.layout(name), tile.rows, tile.columns, tile.planes)
+        patch = self._loaded(self.inputs, name, needed, step)
+        return source(window, patch, patch.region(), tile.rows, tile.columns)
+
+    def targets(self, area: Area, step: Step) -> list[Patch]:
+        """In the tensor, or in the next buffer."""
+        name = self.layer.output
+        base = self.context.chip(name)
+        if base is not None:
+            return [Patch.within(base, self.context.layout(name), area)]
+        return [Patch.packed(self.outputs.find((name, area), lambda _: [], step), area)]
+
+    def operand(self, area: Area, step: Step) -> Patch:
+        """In the tensor, or in a buffer that it is loaded into."""
+        name = operand_name(self.layer)
+        base = self.context.chip(name)
+        if base is not None:
+            return Patch.within(base, self.context.layout(name), area)
+        return self._loaded(self.operands, name, area, step)
+
+    def stores(self, patch: Patch) -> list[Work]:
+        """Where the output goes to DRAM."""
+        return [store(self.context, self.tag, self.layer.output, patch)] if self.plan.homes.store else []
+
+    def _loaded(self, slots: Slots, name: str, area: Area, step: Step) -> Patch:
+        def load_into(address: int) -> list[Work]:
+            return load(self.context, self.tag, name, Patch.packed(address, area))
+
+        return Patch.packed(slots.find((name, area), load_into, step), area)
+
+
+def operand_name(layer: ArrayLayer | VectorLayer) -> str:
+    """The second operand of a layer that has one. Raises MappingError if it has none (a defect of the mapper)."""
+    name = layer.operand if isinstance(layer, VectorLayer) else layer.stage_b.operand if layer.stage_b else None
+    if name is None:
+        raise MappingError(f"internal: layer '{layer.name}' has no second operand")
+    return name
+
+
+def load(context: Context, tag: int, name: str, patch: Patch) -> list[Work]:
+    """The load of an area from DRAM; none for an empty one."""
+    if not patch.area.words:
+        return []
+    return [transfer(Opcode.LOAD, tag, context.dram.tensor(name), patch, context.params)]
 
 
 def store(context: Context, tag: int, name: str, patch: Patch) -> Work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from systola.hw.isa import Opcode, VectorOp
 from systola.mapper.layers import VectorLayer
@@ -13,66 +14,69 @@ from systola.mapper.schedule import (
     Area,
     Context,
     Patch,
+    Ports,
     Slots,
     Source,
     Step,
+    TilePorts,
     blob_load,
-    input_source,
-    operand_patch,
-    output_patch,
     pieces,
     stage_b_fields,
-    store,
     window_fields,
 )
 from systola.mapper.shapes import vector_shape
-from systola.mapper.tiles import column_mode
+from systola.mapper.tiles import Tiling, column_mode
 from systola.mapper.weights import vector_params
 
-__all__ = ["vector_steps"]
+__all__ = ["VectorEmitter", "vector_steps"]
 
 Span = tuple[int, int]
 
 
 @dataclass
-class _VectorScheduler:
+class VectorEmitter:
+    """Makes the instructions of a layer's tiles. ``weights``: buffers of parameters."""
+
     context: Context
     layer: VectorLayer
-    plan: LayerPlan
     tag: int
+    weights: Slots
+    ports: Ports
 
     def __post_init__(self) -> None:
-        buffers = self.plan.buffers
-        self.inputs, self.weights = Slots(buffers.input), Slots(buffers.weights)
-        self.operands, self.outputs = Slots(buffers.operand), Slots(buffers.output)
         self.params = self.context.params
         self.shape = vector_shape(self.context.net, self.layer, self.params)
         data = vector_params(self.layer, self.params, self.shape.input.planes)
         self.constants = self.context.dram.constant(data) if data.size else 0
 
-    def steps(self) -> Iterator[Step]:
-        """The steps: planes outermost, then rows and columns."""
-        tiling, (fy, fx) = self.plan.tiling, self.shape.upsample
+    def tiles(self, tiling: Tiling) -> Iterator[Area]:
+        """Planes outermost, then rows and columns (before upsampling)."""
+        fy, fx = self.shape.upsample
         for depth in pieces(self.shape.input.planes, tiling.planes):
             for rows in pieces(self.shape.output.height // fy, tiling.rows):
                 for columns in pieces(self.shape.output.width // fx, tiling.columns):
-                    yield self.step(Area(depth, rows, columns))
+                    yield Area(depth, rows, columns)
 
     def step(self, tile: Area) -> Step:
-        """One step; ``tile``: planes, and rows and columns before upsampling."""
-        step, layer, (fy, fx) = Step(), self.layer, self.shape.upsample
-        src = input_source(self.context, self.tag, layer.input, layer.window, tile, self.inputs, step)
+        """One step; ``tile``: planes, and rows and columns before upsampling.
+
+        Rows that are to be in another place as well are computed again.
+        """
+        step, (fy, fx) = Step(), self.shape.upsample
         params = self.param_words(tile.planes, step)
         area = Area(
             tile.planes, (tile.rows[0] * fy, tile.rows[1] * fy), (tile.columns[0] * fx, tile.columns[1] * fx)
         )
-        patch = output_patch(self.context, layer.output, area, self.outputs, step)
+        targets = self.ports.targets(area, step)
         operand = self.operand(area, step)
-        for phase_y in range(fy):
-            for phase_x in range(fx):
-                step.work.append(self.vector(tile, src, patch, params, operand, (phase_y, phase_x)))
-        if self.plan.homes.store:
-            step.work.append(store(self.context, self.tag, layer.output, patch))
+        for patch in targets:
+            rows = patch.area.rows[0] // fy, patch.area.rows[1] // fy
+            part = Area(tile.planes, rows, tile.columns)
+            src = self.ports.source(part, step)
+            b = operand if operand is None or self.layer.broadcast_operand else operand.part(patch.area)
+            for phase in product(range(fy), range(fx)):
+                step.work.append(self.vector(part, src, patch, params, b, phase))
+        step.work.extend(self.ports.stores(targets[0]))
         return step
 
     def param_words(self, depth: Span, step: Step) -> int:
@@ -94,7 +98,7 @@ class _VectorScheduler:
             return None
         if layer.broadcast_operand:
             area = Area(area.planes, (0, 1), (0, 1))
-        return operand_patch(self.context, self.tag, layer.operand, area, self.operands, step)
+        return self.ports.operand(area, step)
 
     def vector(self, tile: Area, src: Source, patch: Patch, params: int, operand: Patch | None, phase: Span) -> Work:
         """The vector instruction of a step, or of one phase of an upsampling step."""
@@ -136,5 +140,5 @@ class _VectorScheduler:
 
 def vector_steps(context: Context, layer: VectorLayer, plan: LayerPlan, tag: int) -> list[Step]:
     """The steps of a vector layer."""
-    return list(_VectorScheduler(context, layer, plan, tag).steps())
-
+    emitter = VectorEmitter(context, layer, tag, Slots(plan.buffers.weights), TilePorts(context, tag, layer, plan))
+    return [emitter.step(tile) for tile in emitter.tiles(plan.tiling)]

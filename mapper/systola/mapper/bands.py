@@ -1,0 +1,140 @@
+"""Bands of rows: what a group of layers that is computed band by band holds of each tensor, and where.
+
+A group's output is made in bands of rows. Going back through the windows, every tensor before it has, for each band, rows that
+must be there (``low`` … ``high``), of which those that no band before had are made in it (``fresh``).
+
+A tensor in the middle has a buffer of some rows. Bands lie one after the other in it, each sharing with the one before the
+rows that both need, until there is no room for another: then a new *turn* begins at the buffer's first row. Rows that are needed
+on both sides of a turn are made once and written twice. So every band's rows are contiguous, whatever its windows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from systola.mapper.layers import Window
+
+__all__ = ["Bands", "Ring", "bands_of_rows", "make_ring", "rows_needed"]
+
+Rows = NDArray[np.int64]
+Span = tuple[int, int]
+"""(first, count)"""
+
+_NEVER = 1 << 40
+
+
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """Rows of a tensor by band, ``low`` … ``high`` − 1; neither ever falls. Empty where ``low`` is not below ``high``."""
+
+    low: Rows
+    high: Rows
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    @cached_property
+    def fresh_low(self) -> Rows:
+        """First row that is made in each band; the last is ``high`` − 1."""
+        first: Rows = np.maximum(self.low, np.concatenate([[0], self.high[:-1]]))
+        return first
+
+    def fresh(self, band: int) -> Span:
+        """Rows made in a band."""
+        first = int(self.fresh_low[band])
+        return first, max(0, int(self.high[band]) - first)
+
+    @cached_property
+    def fresh_counts(self) -> Rows:
+        """Rows made in each band."""
+        counts: Rows = np.maximum(self.high - self.fresh_low, 0)
+        return counts
+
+
+def bands_of_rows(extent: int, rows: int) -> Bands:
+    """``extent`` rows in bands of ``rows``."""
+    low = np.arange(0, extent, rows, dtype=np.int64)
+    return Bands(low, np.minimum(low + rows, extent))
+
+
+def rows_needed(made: Bands, window: Window, upsample: int, extent: int, multiple: int) -> Bands:
+    """Rows of a layer's input that the rows it makes in each band read.
+
+    ``upsample``: the layer's factor along y. ``extent``: rows of its input. ``multiple``: rows of the input that are made together.
+    """
+    first, end = made.fresh_low // upsample, made.high // upsample
+    low = first * window.stride[0] - window.padding[0][0]
+    high = (end - 1) * window.stride[0] - window.padding[0][0] + (window.kernel[0] - 1) * window.dilation[0] + 1
+    low, high = np.maximum(low, 0) // multiple * multiple, -(-np.minimum(high, extent) // multiple) * multiple
+    empty = (end <= first) | (high <= low)
+    high = np.maximum.accumulate(np.where(empty, 0, high))
+    low = np.minimum.accumulate(np.where(empty, _NEVER, low)[::-1])[::-1]  # a band without need keeps what the next one needs
+    return Bands(np.minimum(low, high), high)
+
+
+@dataclass(frozen=True, eq=False)
+class Ring:
+    """A buffer of ``rows`` rows in which ``turn`` bands follow each other before the next begins at its first row."""
+
+    bands: Bands
+    turn: int
+    rows: int
+
+    def first_row(self, turn: int) -> int:
+        """The tensor's row that lies at the buffer's first row in a turn."""
+        return int(self.bands.low[turn * self.turn])
+
+    def again(self, band: int) -> Span:
+        """Those of the rows made in a band that the next turn needs too."""
+        following = band // self.turn + 1
+        first, count = self.bands.fresh(band)
+        if following * self.turn >= len(self.bands):
+            return first, 0
+        begin = max(first, self.first_row(following))
+        return begin, max(0, first + count - begin)
+
+    @cached_property
+    def rows_again(self) -> int:
+        """Rows that are written, or loaded, a second time, over all bands."""
+        firsts = np.arange(self.turn, len(self.bands), self.turn)
+        return int(np.maximum(self.bands.high[firsts - 1] - self.bands.low[firsts], 0).sum())
+
+
+def make_ring(bands: Bands, ahead: int, *, loaded: bool) -> Ring:
+    """The smallest buffer with which a band can be made while those up to ``ahead`` bands before it are still read.
+
+    ``loaded``: a new turn's rows are loaded again rather than written twice.
+    """
+    count = len(bands)
+    for turn in range(1, min(count, 4 * (ahead + 2))):
+        if _has_room(bands, turn, ahead, loaded=loaded):
+            firsts = np.arange(0, count, turn)
+            lasts = np.minimum(firsts + turn, count) - 1
+            return Ring(bands, turn, int((bands.high[lasts] - bands.low[firsts]).max()))
+    return Ring(bands, count, int(bands.high[-1] - bands.low[0]))
+
+
+def _has_room(bands: Bands, turn: int, ahead: int, *, loaded: bool) -> bool:
+    """Whether no row is overwritten that this band, or one up to ``ahead`` before it, still reads."""
+    low, high, count = bands.low, bands.high, len(bands)
+    firsts = np.arange(0, count, turn)
+    here, following = firsts[:-1], firsts[1:]
+    base, next_base = low[here], low[following]
+    if not loaded:
+        shared = np.maximum(high[following - 1] - next_base, 0)
+        makers = np.searchsorted(high, next_base, side="right")  # the first band that makes one of them
+        oldest = makers - ahead
+        if bool(np.any((shared > 0) & ((oldest < here) | (low[np.clip(oldest, 0, count - 1)] - base < shared)))):
+            return False
+    for step in range(ahead):
+        written, read = following + step, following + step - ahead
+        known = written < count
+        if bool(np.any(read < here)):
+            return False
+        if bool(np.any(high[written[known]] - next_base[known] > low[read[known]] - base[known])):
+            return False
+    return True
