@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from systola.hw.params import Params
-from systola.mapper.quantgraph import Conv, QuantGraph
+from systola.mapper.quantgraph import Conv, Product, QuantGraph
 
 __all__ = [
     "FULL", "FULL_SPEED", "MODELS", "OTHER_PRESETS", "Entry", "accelerator_source", "cycle_bound", "find_model", "models_folder",
@@ -154,10 +154,14 @@ def cycle_bound(graph: QuantGraph, params: Params) -> int:
 
     Array: a convolution needs a pass for every tile of rows × columns weights, with kernel positions packed into rows, and a
     pass takes a cycle for each output position, or for each row of weights to be loaded where these are more. Memory:
-    weights, network inputs and outputs move once. Depthwise convolutions count as beside the array; biases as nothing.
+    weights, network inputs and outputs move once. Depthwise convolutions count as beside the array; biases as nothing. In a
+    product of two computed tensors the second one counts as weights, but not as memory: it need not leave the chip.
     """
     array_cycles = weight_bytes = 0
     for node in graph.nodes:
+        if isinstance(node, Product):
+            rows, (_, depth, outputs) = graph.tensors[node.output].shape[0], graph.tensors[node.inputs[1]].shape
+            array_cycles += _pass_cycles(rows, depth, outputs, params) * node.groups
         if not isinstance(node, Conv):
             continue
         weight_bytes += node.weights.size
@@ -165,8 +169,13 @@ def cycle_bound(graph: QuantGraph, params: Params) -> int:
         if node.groups > 1 and node.weights.shape[1] == 1:
             continue
         positions = math.prod(graph.tensors[node.output].shape) // outputs
-        blocks = node.groups * math.ceil(outputs / node.groups / params.columns)
-        whole, rest = divmod(depth, params.rows)
-        array_cycles += blocks * (whole * max(positions, params.rows) + (max(positions, rest) if rest else 0))
+        array_cycles += _pass_cycles(positions, depth, outputs // node.groups, params) * node.groups
     moved_bytes = weight_bytes + sum(math.prod(graph.tensors[name].shape) for name in (*graph.inputs, *graph.outputs))
     return max(array_cycles, math.ceil(moved_bytes / params.config.dram.bytes_per_cycle))
+
+
+def _pass_cycles(positions: int, depth: int, outputs: int, params: Params) -> int:
+    """Cycles of the passes of one matrix of depth × outputs weights."""
+    whole, rest = divmod(depth, params.rows)
+    cycles = whole * max(positions, params.rows) + (max(positions, rest) if rest else 0)
+    return math.ceil(outputs / params.columns) * cycles
