@@ -8,6 +8,8 @@ from typing import Any
 
 from tables import NOTHING, markdown_table, met, number, percent, seconds
 
+from systola.reports.classes import USE_WORDS, Use
+
 __all__ = ["README_BEGIN", "README_END", "largest_losses", "readme_with", "tables"]
 
 README_BEGIN = "<!-- full speed: written by benchmarks/full_speed.py --publish -->"
@@ -21,9 +23,12 @@ NETWORK_HEADER = (
 )  # fmt: skip
 RUN_HEADER = (
     "network", "accelerator", "cycles/s", "simulate s", "compile s", "golden s/image", "whole run s", "memory MiB", "kept",
-    "built in s",
+    "report s", "built in s",
 )  # fmt: skip
-DRAWN_HEADER = ("network", "layers' MACs", "cycles", "bound", "cycles / bound", "of peak", "bit-exact")
+DRAWN_HEADER = (
+    "network", "layers' MACs", "cycles", "bound", "cycles / bound", "of peak", "bit-exact", "where the array's other cycles went",
+)  # fmt: skip
+HELP_HEADER = ("network", "accelerator", "what would help most")
 README_HEADER = ("network", "accelerator", "cycles", "target ≤", "met", "of peak", "cycles / bound")
 Row = Mapping[str, Any]
 
@@ -39,6 +44,7 @@ def tables(figures: Mapping[str, Any]) -> dict[str, str]:
         alone = None
     found = {
         "Cycles of one inference, start to interrupt": (NETWORK_HEADER, [_network_row(row) for row in networks], 2),
+        "What would help most": (HELP_HEADER, [[*_names(row), row["advice"]] for row in networks if row["advice"]], 3),
         "Growth with the array": (*_growth(networks), 1),
         "Networks drawn from seeds, on base": (DRAWN_HEADER, [*_drawn_summary(drawn), *(_drawn_row(row) for row in drawn)], 1),
         "Time and memory of each run (the machine and its load matter)": (RUN_HEADER, [_run_row(row) for row in networks], 2),
@@ -74,13 +80,14 @@ def _exact(row: Row) -> str:
 
 
 def largest_losses(row: Row) -> str:
-    """The array's largest classes of cycles but the busy ones, as shares of all cycles."""
-    classes = row["array_classes"]
-    if not classes:
+    """What the array's cycles went to but useful work, largest first, as shares of all cycles."""
+    uses = row["array_uses"]
+    if not uses:
         return NOTHING
-    total = sum(classes.values())
-    lost = sorted(((count, name) for name, count in classes.items() if name != "busy" and count), reverse=True)
-    return ", ".join(f"{name.replace('_', ' ')} {percent(count / total)}" for count, name in lost[:LOSSES]) or "nowhere"
+    total = sum(uses.values())
+    lost = sorted(((count, Use[name.upper()]) for name, count in uses.items() if count), reverse=True)
+    words = [f"{USE_WORDS[use]} {percent(count / total)}" for count, use in lost if use is not Use.USEFUL]
+    return ", ".join(words[:LOSSES]) or "nowhere"
 
 
 def _growth(networks: list[Row]) -> tuple[tuple[str, ...], list[list[str]]]:
@@ -109,7 +116,7 @@ def _run_row(row: Row) -> list[str]:
     kept = [met(used[name], limit) for name, limit in most.items()]
     return [
         *_names(row), number(row["cycles_per_second"]), seconds(row["seconds"].get("simulate")), *cells,
-        _yes(None if not kept else False not in kept), seconds(row.get("build_seconds")),
+        _yes(None if not kept else False not in kept), seconds(row.get("seconds_report")), seconds(row.get("build_seconds")),
     ]  # fmt: skip
 
 
@@ -120,7 +127,7 @@ def _mebibytes(value: float) -> str:
 def _drawn_row(row: Row) -> list[str]:
     return [
         row["network"], number(row["macs"]), number(row["cycles_per_inference"]), number(row["bound_cycles"]), _over_bound(row),
-        percent(row["utilization"]), _exact(row),
+        percent(row["utilization"]), _exact(row), largest_losses(row),
     ]  # fmt: skip
 
 
@@ -133,7 +140,7 @@ def _drawn_summary(rows: list[Row]) -> list[list[str]]:
     peak = [row["utilization"] for row in timed]
     exact = f"{sum(row['bit_exact'] for row in rows)} of {len(rows)}"
     return [
-        [name, NOTHING, NOTHING, NOTHING, f"{pick(over):.3f}", percent(other(peak)), exact]
+        [name, NOTHING, NOTHING, NOTHING, f"{pick(over):.3f}", percent(other(peak)), exact, NOTHING]
         for name, pick, other in (("best", min, max), ("median", median, median), ("worst", max, min))
     ]
 

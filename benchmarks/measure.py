@@ -31,9 +31,9 @@ from systola.driver.runtime import Runtime
 from systola.driver.samples import stacked
 from systola.hw.config import load_config
 from systola.hw.errors import DeviceError, SystolaError
-from systola.hw.isa import Engine
 from systola.hw.params import Params
 from systola.mapper.image import HostStep
+from systola.reports.model import build_report
 from systola.reports.record import RunRecord
 from systola.sim.golden import run_golden
 from systola.sim.rtl.build import build
@@ -139,8 +139,9 @@ def run_job(
     begin, cpu = time.perf_counter(), time.process_time()
     record = run(options, notify, progress)
     simulator_cpu_seconds = sum(children.cpu_seconds.values())
-    return _figures(record) | {
-        "seconds_total": time.perf_counter() - begin,
+    seconds_total = time.perf_counter() - begin
+    return _figures(record) | _explained(record) | {
+        "seconds_total": seconds_total,
         "cpu_seconds_total": time.process_time() - cpu + simulator_cpu_seconds,
         "simulation_cpu_seconds": simulator_cpu_seconds - starting[0],
         "peak_memory_bytes": peak_memory_bytes(),
@@ -160,8 +161,6 @@ def _figures(record: RunRecord) -> Figures:
         "macs": sum(layer.macs for layer in layers),
         "macs_array": sum(layer.macs for layer in layers if layer.unit == "array"),
         "macs_per_cycle": params.macs_per_cycle,
-        "array_classes": None if record.classes is None else
-            {each.name.lower(): count for each, count in record.classes[Engine.ARRAY].items()},
         "bound_cycles": cycle_bound(record.graph, params),
         "bit_exact": check.bit_exact and sum(check.tensors.values()) > 0,
         "tensors_checked": len(check.tensors),
@@ -176,6 +175,20 @@ def _figures(record: RunRecord) -> Figures:
         "dram_bytes_per_cycle": record.dram_bytes_per_cycle,
         "seconds": dict(record.host_seconds),
     }  # fmt: skip
+
+
+def _explained(record: RunRecord) -> Figures:
+    """The array's cycles by what they went to, and what would help most; nothing for a run without time."""
+    if record.trace is None:
+        return {"array_uses": None, "advice": None}
+    begin = time.perf_counter()
+    report = build_report(record)
+    engines = report.engines or {}
+    return {
+        "array_uses": engines["array"],
+        "advice": None if report.advice is None else report.advice.text,
+        "seconds_report": time.perf_counter() - begin,
+    }
 
 
 def _host_operation(step: HostStep) -> str:

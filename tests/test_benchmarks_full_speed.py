@@ -34,7 +34,8 @@ def row(**changes: Any) -> dict[str, Any]:
         "network": "resnet50_bnfolded", "accelerator": "base", "cycles_per_inference": 1000, "goal_cycles": 1100,
         "goal_met": True, "bound_cycles": 800,
         "utilization": 0.75, "bit_exact": True, "bytes_different": 0, "macs": 192_000, "macs_per_cycle": 256,
-        "array_classes": {"idle": 10, "busy": 700, "wait_load": 200, "weights": 0, "flush": 40, "setup": 50},
+        "array_uses": {"start": 10, "useful": 700, "wait_load": 200, "weights": 0, "rows": 40, "fill": 50},
+        "advice": "more banks",
         "cycles_per_second": 400_000.0, "random_weights": 1,
         "used": {"compile": 6.0, "golden": 1.0, "run": 9.0, "memory": 2.0**20}, "most": {"compile": 5.0, "golden": 5.0},
         "seconds": {"simulate": 3.0},
@@ -46,9 +47,9 @@ def figures(**changes: Any) -> dict[str, Any]:
 
 
 def test_largest_losses_leave_out_work() -> None:
-    assert largest_losses(row()) == "wait load 20.0 %, setup 5.0 %, flush 4.0 %"
-    assert largest_losses(row(array_classes={"busy": 5, "idle": 0})) == "nowhere"
-    assert largest_losses(row(array_classes=None)) == "–"
+    assert largest_losses(row()) == "waits for load 20.0 %, fill and drain 5.0 %, empty rows 4.0 %"
+    assert largest_losses(row(array_uses={"useful": 5, "start": 0})) == "nowhere"
+    assert largest_losses(row(array_uses=None)) == "–"
 
 
 def test_targets_stand_beside_figures() -> None:
@@ -58,6 +59,7 @@ def test_targets_stand_beside_figures() -> None:
     assert "| other | base | 1,000 | 900 | **no** | 800 |" in cycles
     (times,) = [text for title, text in found.items() if title.startswith("Time and memory")]
     assert "| 400,000 | 3.00 | 6.00 (≤ 5.00) | 1.00 (≤ 5.00) | 9.00 | 1 | **no** |" in times
+    assert "| other | base | more banks |" in found["What would help most"]
     assert "Failed" not in found
     assert "Growth with the array" not in found
 
