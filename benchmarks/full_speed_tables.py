@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -42,7 +42,7 @@ def tables(figures: Mapping[str, Any]) -> dict[str, str]:
     if alone is not None and "error" in alone:
         failed.append(("the array alone", "base", alone["error"]))
         alone = None
-    found = {
+    found: dict[str, tuple[tuple[str, ...], Sequence[Sequence[str]], int]] = {
         "Cycles of one inference, start to interrupt": (NETWORK_HEADER, [_network_row(row) for row in networks], 2),
         "What would help most": (HELP_HEADER, [[*_names(row), row["advice"]] for row in networks if row["advice"]], 3),
         "Growth with the array": (*_growth(networks), 1),
