@@ -41,8 +41,11 @@ Figures = dict[str, Any]
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 1 if something failed, differs from golden, or misses a target in cycles. Machines differ in seconds."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     if options.publish:
+        if options.only or options.quick or options.backend != "rtl":
+            parser.error("--publish is for all figures: leave out --only, --quick and --backend")
         options.markdown = options.markdown or PUBLISHED / "full-speed.md"
         options.json = options.json or PUBLISHED / "full-speed.json"
     if options.source is not None:

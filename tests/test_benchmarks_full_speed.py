@@ -21,7 +21,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 import array_only  # noqa: E402 - after the folder is on the path
 from catalog import FULL_SPEED, Entry, accelerator_source, cycle_bound  # noqa: E402
-from full_speed import limited, missed  # noqa: E402
+from full_speed import limited, main, missed  # noqa: E402
 from full_speed_tables import README_BEGIN, README_END, largest_losses, readme_with, tables  # noqa: E402
 from random_graphs import random_graph  # noqa: E402
 
@@ -194,6 +194,13 @@ def test_the_command(tmp_path: Path) -> None:
     assert all(each["bit_exact"] and each["bytes_checked"] > 0 for each in found["drawn"])
     again = subprocess.run([*script, "--from", str(data)], capture_output=True, text=True, check=False)
     assert again.stdout == done.stdout
+
+
+@pytest.mark.parametrize("part", [["--quick"], ["--only", "drawn"], ["--backend", "interp"]])
+def test_parts_are_not_published(part: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--publish", *part])
+    assert "--publish is for all figures" in capsys.readouterr().err
 
 
 def test_expected_totals_are_the_definition() -> None:
