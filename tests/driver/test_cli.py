@@ -154,7 +154,8 @@ def test_compile_writes_image_manifest_and_listing(work: Path) -> None:
     assert tree(work) == {"image/image.bin", "image/manifest.json", "image/listing.txt"}
     manifest = json.loads((work / "image/manifest.json").read_text(encoding="utf-8"))
     assert manifest["initial_bytes"] == (work / "image/image.bin").stat().st_size <= manifest["memory_bytes"]
-    assert sum("program_address" in step for step in manifest["steps"]) >= 1
+    streams = [stream for step in manifest["steps"] for stream in step.get("streams", {}).items()]
+    assert {name for name, _ in streams} >= {"load", "store"}
     listing = (work / "image/listing.txt").read_text(encoding="utf-8")
     assert "LOAD" in listing.upper() and "STORE" in listing.upper()
 

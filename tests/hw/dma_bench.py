@@ -51,6 +51,7 @@ class Machine(wiring.Component):
         if self.fetch:
             m.submodules.fetch = reset(self.fetch)
             wiring.connect(m, self.fetch.read, self.guard.fetch)
+            m.d.comb += self.guard.fetch_urgent.eq(self.fetch.urgent)
         return m
 
 

@@ -16,7 +16,7 @@ from amaranth.sim import Simulator
 from systola.hw.accelerator import Accelerator
 from systola.hw.config import load_config
 from systola.hw.interfaces import Axi4ReadSignature, Axi4WriteSignature, AxiLiteSignature
-from systola.hw.isa import ENGINES, Engine, Instruction, Opcode, VectorOp, encode
+from systola.hw.isa import ENGINES, UNIT_BYTES, Engine, Instruction, Opcode, VectorOp, encode, instruction_units
 from systola.hw.numerics import elementwise, requantize
 from systola.hw.params import Params
 from systola.hw.registers import (
@@ -37,7 +37,7 @@ from .axi_memory import RANDOM, AxiMemory, Timing
 ADDRESS = {register.name: register.address for register in REGISTERS}
 BASE = 0x4000_0000
 MEMORY_BYTES = 1 << 16
-PROGRAM = 0x1000  # offsets in DRAM
+STREAMS = {engine: 0x1000 + 0x200 * engine for engine in ENGINES}  # offsets in DRAM
 INPUT, WEIGHTS, RECORDS, OUTPUT = 0x4000, 0x6000, 0x8000, 0xA000
 
 HEIGHT, WIDTH, KERNEL = 3, 4, 3
@@ -114,10 +114,11 @@ class Network:
         records = b"".join(
             (bias & 0xFFFF_FFFF | factor << 32 | shift << 56).to_bytes(8, "little") for bias, factor, shift in self.records
         )
-        return {PROGRAM: self.program(), INPUT: act, WEIGHTS: weights, RECORDS: records}
+        streams = {STREAMS[engine]: code for engine, code in self.streams().items()}
+        return {**streams, INPUT: act, WEIGHTS: weights, RECORDS: records}
 
     def instructions(self) -> list[Instruction]:
-        """Three loads, array, drain, vector, store, END; each waits for what it reads."""
+        """Three loads, array, drain, vector, store; each waits for what it reads."""
         p = self.params
         plane = HEIGHT * WIDTH
         planes_in, planes_out = self.channels // p.lanes, self.outputs // p.lanes
@@ -148,7 +149,8 @@ class Network:
             }),
             Instruction(Opcode.DRAIN, {
                 "wait_enable": 1 << Engine.LOAD | 1 << Engine.ARRAY, "wait_load": 3, "wait_array": 1, **size, "count_n": BLOCKS,
-                "acc_address": 0, "dst_address": drained, "dst_stride_x": 1, "dst_stride_y": WIDTH, "dst_stride_n": plane,
+                "acc_address": 0, "acc_stride_n": plane,
+                "dst_address": drained, "dst_stride_x": 1, "dst_stride_y": WIDTH, "dst_stride_n": plane,
                 "param_address": record, "zero_a": 3, "low_a": -100, "high_a": 101,
             }),
             Instruction(Opcode.VECTOR, {
@@ -159,13 +161,17 @@ class Network:
                 "shift_b": 8, "zero_b": -5, "low_b": -128, "high_b": 90,
             }),
             transfer(Opcode.STORE, OUTPUT, final, planes_out, plane, wait_enable=1 << Engine.VECTOR, wait_vector=1),
-            Instruction(Opcode.END, {"wait_enable": 1 << Engine.STORE, "wait_store": 1}),
         ]  # fmt: skip
 
-    def program(self) -> bytes:
-        """The instructions' bytes, padded."""
-        raw = b"".join(encode(instruction) for instruction in self.instructions())
-        return raw + bytes(-len(raw) % 64)
+    def streams(self) -> dict[Engine, bytes]:
+        """Each engine's instructions and END, padded."""
+        result = {}
+        for engine in ENGINES:
+            own = [i for i in self.instructions() if i.engine is engine]
+            end = Instruction(Opcode.END, {"wait_enable": 1 << engine, f"wait_{engine.name.lower()}": len(own)})
+            raw = b"".join(map(encode, (*own, end)))
+            result[engine] = raw + bytes(-len(raw) % 64)
+        return result
 
 
 class Machine(AxiLiteManager):
@@ -212,12 +218,16 @@ class Machine(AxiLiteManager):
         """A register."""
         return await self.read(ctx, ADDRESS[name])
 
-    async def start(self, ctx: Any, watchdog: int = 3000) -> None:
-        """All registers written, then START."""
+    async def start(self, ctx: Any, watchdog: int = 3000, sizes: dict[Engine, int] | None = None) -> None:
+        """All registers written, then START. ``sizes``: of streams, where they are not the right ones."""
         self.trace.clear()
+        streams = {}
+        for engine, code in self.network.streams().items():
+            streams[f"STREAM_ADDRESS_{engine.name}"] = STREAMS[engine]
+            streams[f"STREAM_BYTES_{engine.name}"] = (sizes or {}).get(engine, len(code))
         for name, value in {
-            "PROGRAM_ADDRESS": PROGRAM, "PROGRAM_BYTES": len(self.network.program()), "DRAM_BASE_LOW": BASE,
-            "WATCHDOG_CYCLES": watchdog, "IRQ_ENABLE": Irq.DONE | Irq.FAULT, "CONTROL": Control.START,
+            **streams, "DRAM_BASE_LOW": BASE, "WATCHDOG_CYCLES": watchdog, "IRQ_ENABLE": Irq.DONE | Irq.FAULT,
+            "CONTROL": Control.START,
         }.items():  # fmt: skip
             await self.write(ctx, ADDRESS[name], value)
 
@@ -381,20 +391,49 @@ def test_stop() -> None:
 
 
 def test_bad_programs() -> None:
-    """An opcode that does not exist, then a first load that waits for a store that never comes."""
+    """Streams that are none, each engine's in turn; then a first load that waits for a store that never comes."""
+
+    async def illegal(ctx: Any, machine: Machine, engine: int, offset: int, **more: Any) -> None:
+        await machine.start(ctx, **more)
+        assert await machine.finish(ctx) == Status.FAULT | Fault.ILLEGAL_INSTRUCTION << 8
+        assert await machine.named(ctx, "FAULT_ADDRESS_LOW") == offset
+        assert await machine.named(ctx, "FAULT_ENGINE") == engine
+        assert machine.memory.idle
 
     async def test(ctx: Any, machine: Machine) -> None:
-        good = bytes(machine.memory.bytes[PROGRAM : PROGRAM + 256])
-        machine.memory.bytes[PROGRAM + 128] = 9
-        await machine.start(ctx)
-        assert await machine.finish(ctx) == Status.FAULT | Fault.ILLEGAL_INSTRUCTION << 8
-        assert await machine.named(ctx, "FAULT_ADDRESS_LOW") == 128
-        header = int.from_bytes(good[:16], "little") | 1 << 4 + Engine.STORE | 5 << 9 + 16 * Engine.STORE
-        machine.memory.bytes[PROGRAM : PROGRAM + 256] = header.to_bytes(16, "little") + good[16:]
+        memory = machine.memory.bytes
+        streams = machine.network.streams()
+        for engine in ENGINES:
+            own = sum(i.engine is engine for i in machine.network.instructions())
+            offset = own * UNIT_BYTES * instruction_units(Opcode(engine + 1))  # END's place
+            for opcode in {0, 9, (engine + 1) % 5 + 1}:
+                memory[STREAMS[engine] + offset] = opcode
+                await illegal(ctx, machine, engine, offset)
+            memory[STREAMS[engine] : STREAMS[engine] + len(streams[engine])] = streams[engine]
+        await illegal(ctx, machine, Engine.LOAD, 128, sizes={Engine.LOAD: 128})
+        await illegal(ctx, machine, 7, 0, sizes=dict.fromkeys(ENGINES, 0))
+        good = bytes(memory[STREAMS[Engine.LOAD] : STREAMS[Engine.LOAD] + 16])
+        header = int.from_bytes(good, "little") | 1 << 4 + Engine.STORE | 5 << 9 + 16 * Engine.STORE
+        memory[STREAMS[Engine.LOAD] : STREAMS[Engine.LOAD] + 16] = header.to_bytes(16, "little")
         await machine.start(ctx, watchdog=400)
         assert await machine.finish(ctx) == Status.FAULT | Fault.WATCHDOG << 8
-        assert await machine.read(ctx, class_address(Engine.LOAD, CycleClass.WAIT_STORE)) > 300
-        machine.memory.bytes[PROGRAM : PROGRAM + 256] = good
+        assert await machine.read(ctx, class_address(Engine.LOAD, CycleClass.WAIT_STORE)) > 250
+        memory[STREAMS[Engine.LOAD] : STREAMS[Engine.LOAD] + 16] = good
+        await rerun(ctx, machine)
+
+    Machine("tiny", Timing()).run(test)
+
+
+def test_engines_without_instructions() -> None:
+    """A program of loads only: the other streams are empty, and nothing of them is read."""
+
+    async def test(ctx: Any, machine: Machine) -> None:
+        await machine.start(ctx, sizes={engine: 0 for engine in ENGINES if engine is not Engine.LOAD})
+        assert await machine.finish(ctx) == Status.DONE
+        finished = [await machine.named(ctx, f"FINISHED_{engine.name}") for engine in ENGINES]
+        assert finished == [3, 0, 0, 0, 0]
+        fetched = sum(burst.beats for burst in machine.memory.reads if burst.id == 0)
+        assert fetched * machine.params.bus_bytes == len(machine.network.streams()[Engine.LOAD])
         await rerun(ctx, machine)
 
     Machine("tiny", Timing()).run(test)

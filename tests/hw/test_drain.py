@@ -85,7 +85,7 @@ class Machine:
     def drain_pixel(self, words: list[int], i: dict[str, int], n: int, y: int, x: int) -> None:
         p, size = self.params, len(words)
         block, group = divmod(i["group"] + n, p.column_groups)
-        sums = self.sums[(i["acc_address"] + (n * i["count_y"] + y) * i["count_x"] + x) % len(self.sums)]
+        sums = self.sums[(i["acc_address"] + n * i["acc_stride_n"] + y * i["count_x"] + x) % len(self.sums)]
         b_word = words[(i["b_address"] + block * i["b_stride_n"] + y * i["b_stride_y"] + x) % size]
         dst = (i["dst_address"] + block * i["dst_stride_n"] + y * i["dst_stride_y"] + x * i["dst_stride_x"]) % size
         for c in range(p.columns):
@@ -114,9 +114,10 @@ def random_instruction(rng: random.Random, machine: Machine, number: int, **fixe
     i |= {"count_y": rng.randint(1, 4), "count_x": rng.randint(1, 5)}
     i |= {"stage_b": rng.randint(0, 1), "operand": rng.randint(0, 1), "group": rng.randrange(p.column_groups)}
     i |= fixed
-    pixels = i["count_n"] * i["count_y"] * i["count_x"]
     half = p.scratchpad_words // 2
-    i["acc_address"] = rng.randrange(max(1, p.accumulator_words - pixels))
+    # Some rows of a tile: the rest of a block is skipped.
+    i["acc_stride_n"] = i["count_y"] * i["count_x"] + rng.choice((0, 0, i["count_x"], rng.randrange(9)))
+    i["acc_address"] = rng.randrange(max(1, p.accumulator_words - i["count_n"] * i["acc_stride_n"]))
     step = rng.choice((1, 2))
     pitch = i["count_x"] * step + rng.randint(0, 2)
     i |= {"dst_stride_x": step, "dst_stride_y": pitch, "dst_stride_n": pitch * i["count_y"] + rng.randint(0, 5)}

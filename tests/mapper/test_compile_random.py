@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,9 +14,12 @@ from random_networks import convolutions, network_input, networks, products
 
 from systola.driver.runtime import Runtime
 from systola.hw.config import load_config
+from systola.hw.isa import ENGINES
 from systola.hw.params import Params
 from systola.mapper.compile import compile_network
+from systola.mapper.image import ProgramStep
 from systola.mapper.quantgraph import QuantGraph
+from systola.mapper.waits import place_waits
 from systola.sim.golden import run_golden
 from systola.sim.interp_device import InterpDevice
 
@@ -68,7 +73,6 @@ def test_a_missing_wait_is_noticed() -> None:
     image = compile_network(graph, params)
     inputs = {"x": rng.integers(-128, 128, shapes["x"]).astype(np.int8)}
     expected = run_golden(graph, {"x": inputs["x"][None]})["y"][0]
-    from systola.mapper.image import ProgramStep
     from systola.sim.interp import Interpreter
 
     def run(seed: int, keep_waits: bool) -> bool:
@@ -80,8 +84,25 @@ def test_a_missing_wait_is_noticed() -> None:
             code = step.instructions
             if not keep_waits:
                 code = tuple(type(i)(i.opcode, {**i.fields, "wait_enable": 0}) for i in code)
-            Interpreter(params, memory).run(code, seed)
+            Interpreter(params, memory).run({e: [i for i in code if i.engine is e] for e in ENGINES}, seed)
         return np.array_equal(image.tensors["y"].read(memory), expected)
 
     assert all(run(seed, True) for seed in range(10))
     assert not all(run(seed, False) for seed in range(10))
+
+
+@settings(max_examples=25)
+@given(graph=networks(), most=st.integers(1, 12), seed=st.one_of(st.none(), st.integers(0, 1000)))
+def test_long_programs_are_cut(graph: QuantGraph, most: int, seed: int | None) -> None:
+    """A program has at most so many instructions of an engine: what is longer becomes several, with the same result."""
+    params = Params(load_config("tiny"))
+    with patch("systola.mapper.compile.place_waits", partial(place_waits, most=most)):
+        image = compile_network(graph, params)
+    programs = [step for step in image.steps if isinstance(step, ProgramStep)]
+    assert all(len(step.of_engine(e)) <= most for step in programs for e in ENGINES)
+    whole = compile_network(graph, params)
+    for e in ENGINES:
+        count = sum(len(step.of_engine(e)) for step in whole.steps if isinstance(step, ProgramStep))
+        assert sum(len(step.of_engine(e)) for step in programs) == count
+    with patch("systola.mapper.compile.place_waits", partial(place_waits, most=most)):
+        assert disagreements(graph, params, keep_on_chip=True, order_seed=seed) == []

@@ -64,11 +64,14 @@ class Bench:
     def read(self, name: str) -> int:
         return self.session.read_register(ADDRESS[name])
 
-    def start(self, *, watchdog: int = 100_000, program_bytes: int | None = None) -> None:
-        self.write(
-            IRQ_ENABLE=Irq.DONE | Irq.FAULT, WATCHDOG_CYCLES=watchdog, PROGRAM_ADDRESS=self.step.address,
-            PROGRAM_BYTES=self.step.bytes if program_bytes is None else program_bytes, CONTROL=Control.START,
-        )  # fmt: skip
+    def start(self, *, watchdog: int = 100_000, **changed: int) -> None:
+        """``changed``: registers of streams that have another value than they should."""
+        streams = {**self.step.registers(), **changed}
+        self.write(IRQ_ENABLE=Irq.DONE | Irq.FAULT, WATCHDOG_CYCLES=watchdog, **streams, CONTROL=Control.START)
+
+    def streams(self) -> list[tuple[int, int]]:
+        """(first byte, byte after) of every stream."""
+        return [(stream.address, stream.address + stream.bytes) for stream in self.step.streams.values()]
 
     def finish(self) -> int:
         """Sleep until the interrupt, take it back, and return STATUS."""
@@ -127,7 +130,6 @@ def test_an_error_at_every_read_burst(bench: Bench, response: Response) -> None:
     cycles = bench.assert_works()
     reads, _ = bench.bursts()
     assert reads > 40
-    program = [(bench.step.address, bench.step.address + bench.step.bytes)]
     seen: dict[int, set[int]] = {FETCH: set(), Engine.LOAD: set()}
     for burst in range(1, reads + 1):
         beat = None if response is Response.SLVERR else burst % 2
@@ -139,13 +141,13 @@ def test_an_error_at_every_read_burst(bench: Bench, response: Response) -> None:
             continue
         kind, address, engine = bench.cause(status)
         assert kind is Fault.READ_RESPONSE
-        assert inside(address, program if engine == FETCH else bench.ranges(Opcode.LOAD)), hex(address)
+        assert inside(address, bench.streams() if engine == FETCH else bench.ranges(Opcode.LOAD)), hex(address)
         seen[engine].add(address)
         if burst % 8 == 0:
             assert bench.assert_works() == cycles  # at once: START is all it takes
     bench.session.reload(settings_of(bench.params))
     assert bench.assert_works() == cycles
-    assert min(seen[FETCH]) == bench.step.address
+    assert {begin for begin, _ in bench.streams()} <= seen[FETCH]
     if response is Response.SLVERR:  # every row was asked for from its first byte, alone or within a longer burst
         assert min(seen[Engine.LOAD]) == min(begin for begin, _ in bench.ranges(Opcode.LOAD))
         assert len(seen[Engine.LOAD]) > len(bench.ranges(Opcode.LOAD)) // 4
@@ -225,9 +227,7 @@ def test_watchdog(bench: Bench) -> None:
     bench.start(watchdog=60)
     assert bench.fault()[0] is Fault.WATCHDOG
     first = next(i for i in bench.step.instructions if i.opcode is Opcode.STORE)
-    position = bench.step.address + sum(
-        instruction_units(i.opcode) * UNIT_BYTES for i in bench.step.instructions[: bench.step.instructions.index(first)]
-    )
+    position = bench.step.streams[Engine.STORE].address
     stuck = type(first)(first.opcode, {**first.fields, "wait_enable": 1 << Engine.ARRAY, "wait_array": 5000})
     code = np.frombuffer(encode(stuck), np.uint8)
     bench.load()
@@ -239,22 +239,25 @@ def test_watchdog(bench: Bench) -> None:
 
 
 def test_illegal_instructions(bench: Bench) -> None:
-    """Each opcode in turn replaced by ones that do not exist; programs that end too early."""
+    """In each stream each opcode in turn, END too, replaced by ones that do not exist or are another engine's; streams that end
+    too early, or are not there."""
     cycles = bench.assert_works()
-    offset = 0
-    for number, instruction in enumerate(bench.step.instructions):
+    for engine, stream in bench.step.streams.items():
+        size = instruction_units(Opcode(engine + 1)) * UNIT_BYTES
+        for number in range(len(bench.step.of_engine(engine)) + 1):
+            bench.load()
+            bad = (0, 7, 15, (engine + 2) % 5 + 1)[number % 4]
+            place = stream.address + number * size
+            bench.session.memory[place] = bench.session.memory[place] & 0xF0 | bad
+            bench.start()
+            assert bench.fault() == (Fault.ILLEGAL_INSTRUCTION, number * size, engine)
         bench.load()
-        bad = (0, 7, 15)[number % 3]
-        place = bench.step.address + offset
-        bench.session.memory[place] = bench.session.memory[place] & 0xF0 | bad
-        bench.start()
-        kind, address, _ = bench.fault()
-        assert (kind, address) == (Fault.ILLEGAL_INSTRUCTION, offset)
-        offset += instruction_units(instruction.opcode) * UNIT_BYTES
-    bench.load()
-    for program_bytes in (0, 64, bench.step.bytes // 128 * 64):
-        bench.start(program_bytes=program_bytes)
-        assert bench.fault()[0] is Fault.ILLEGAL_INSTRUCTION, program_bytes
+        for size in {64, stream.bytes // 128 * 64} - {0, stream.bytes}:
+            bench.start(**{f"STREAM_BYTES_{engine.name}": size})
+            assert bench.fault() == (Fault.ILLEGAL_INSTRUCTION, size, engine)
+    nothing = {name: 0 for name in bench.step.registers() if name.startswith("STREAM_BYTES")}
+    bench.start(**nothing)
+    assert bench.fault() == (Fault.ILLEGAL_INSTRUCTION, 0, FETCH)
     assert bench.assert_works() == cycles
 
 
@@ -265,9 +268,9 @@ def test_damaged_programs_never_hang(bench: Bench) -> None:
     ends = set()
     for _ in range(80):
         bench.load()
-        program = bench.session.memory[bench.step.address : bench.step.address + bench.step.bytes]
+        places = np.concatenate([np.arange(begin, end) for begin, end in bench.streams()])
         for _ in range(int(rng.integers(1, 4))):
-            program[rng.integers(program.size)] ^= np.uint8(1 << int(rng.integers(8)))
+            bench.session.memory[rng.choice(places)] ^= np.uint8(1 << int(rng.integers(8)))
         bench.start(watchdog=5_000)
         ends.add(Fault(bench.finish() >> 8))
     assert {Fault.NONE, Fault.ILLEGAL_INSTRUCTION, Fault.WATCHDOG} <= ends
@@ -282,7 +285,7 @@ def test_memory_that_ends_too_early(bench: Bench) -> None:
     bench.session.reload(settings_of(bench.params, base_address=1 << 20))
     bench.write(DRAM_BASE_LOW=0)
     bench.start()
-    assert bench.fault() == (Fault.READ_RESPONSE, bench.step.address, FETCH)
+    assert bench.fault() == (Fault.READ_RESPONSE, bench.step.streams[Engine.LOAD].address, FETCH)
     # The memory is moved up so that the last stored row is beyond its end.
     end = max(last for _, last in stores)
     kept = bench.session.memory.copy()
@@ -309,8 +312,8 @@ def test_the_runtime_tells(bench: Bench) -> None:
     bench.session.reload(settings_of(bench.params, write_error=BurstError(1)))
     with pytest.raises(DeviceError, match=r"stopped \(WRITE_RESPONSE, store\).*write at address 0x"):
         runtime.infer(bench.inputs)
-    bench.session.memory[bench.step.address] = 0
-    with pytest.raises(DeviceError, match=r"ILLEGAL_INSTRUCTION.*offset 0x0 .*damaged"):
+    bench.session.memory[bench.step.streams[Engine.DRAIN].address] = 0
+    with pytest.raises(DeviceError, match=r"ILLEGAL_INSTRUCTION, drain.*byte 0x0 .*damaged"):
         runtime.infer(bench.inputs)
     bench.session.reload(settings_of(bench.params))
     bench.assert_works()

@@ -16,7 +16,7 @@ from systola.reports.files import write_bytes, write_text
 
 __all__ = ["manifest", "write_image", "write_verilog"]
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 
 
 def manifest(image: Image, params: Params) -> dict[str, Any]:
@@ -55,7 +55,11 @@ def _step(step: Step) -> dict[str, Any]:
     if isinstance(step, HostStep):
         node = step.node
         return {"host": node.name, "inputs": list(node.inputs), "outputs": list(node.outputs), "reason": step.reason}
-    return {"program_address": step.address, "program_bytes": step.bytes, "instructions": len(step.instructions)}
+    streams = {
+        engine.name.lower(): {"address": stream.address, "bytes": stream.bytes, "instructions": len(step.of_engine(engine))}
+        for engine, stream in step.streams.items()
+    }
+    return {"streams": streams}
 
 
 def write_image(image: Image, params: Params, folder: Path) -> tuple[Path, ...]:

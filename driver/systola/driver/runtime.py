@@ -127,7 +127,7 @@ class Runtime:
         timeout_cycles: int | None,
         progress: Callable[[int], None] | None,
     ) -> None:
-        self._write(PROGRAM_ADDRESS=step.address, PROGRAM_BYTES=step.bytes, CONTROL=int(Control.START))
+        self._write(**step.registers(), CONTROL=int(Control.START))
         self.device.wait_irq(timeout_cycles, progress=progress)
         status, low, high = self._read("STATUS", "CYCLES_LOW", "CYCLES_HIGH")
         self._write(IRQ_STATUS=int(Irq.DONE | Irq.FAULT))
@@ -173,7 +173,7 @@ class Runtime:
             Fault.READ_RESPONSE: f"the memory answered a read at address {address:#x} with an error",
             Fault.WRITE_RESPONSE: f"the memory answered a write at address {address:#x} with an error",
             Fault.WATCHDOG: "no instruction finished for the time that WATCHDOG_CYCLES allows",
-            Fault.ILLEGAL_INSTRUCTION: f"the program's bytes at offset {address:#x} are no instruction: is the image damaged?",
+            Fault.ILLEGAL_INSTRUCTION: f"there is no instruction at byte {address:#x} of its stream: is the image damaged?",
             Fault.STOPPED: "it was told to",
         }.get(fault, "for no stated reason")
         return DeviceError(f"the accelerator stopped ({fault.name}, {where}): {meaning}")

@@ -17,7 +17,7 @@ from systola.hw.dma.load import LoadEngine
 from systola.hw.dma.store import StoreEngine
 from systola.hw.dma.waits import MemoryWaits
 from systola.hw.drain import DrainEngine
-from systola.hw.frontend import Frontend, Timeline, WaitCheck
+from systola.hw.frontend import Frontend, ProgramEnd, Timeline
 from systola.hw.interfaces import AxiLiteSignature, cycle_class_shape
 from systola.hw.isa import ENGINES, Engine, Opcode
 from systola.hw.params import Params
@@ -120,7 +120,7 @@ class _Parts:
         stopped = self.controller.reset
         self.scratchpad = self._add(stopped, "scratchpad", Scratchpad(params))
         self.fetch = self._add(stopped, "fetch", Fetch(params))
-        self.end_waits = self._add(stopped, "end_waits", WaitCheck())
+        self.end = self._add(stopped, "end", ProgramEnd())
         self.load = self._add(stopped, "load", LoadEngine(params))
         self.array = self._add(stopped, "array", ArrayEngine(params))
         self.drain = self._add(stopped, "drain", DrainEngine(params))
@@ -158,38 +158,45 @@ def _connect_data(m: Module, parts: _Parts) -> None:
 
 
 def _connect_instructions(m: Module, parts: _Parts) -> None:
-    """Fetch → front ends → engines; END to its own comparison."""
-    for engine, frontend, queue in zip(parts.engines, parts.frontends, parts.fetch.queues, strict=True):
-        connect(m, queue, frontend.words)
+    """Fetch → front ends → engines; what the front ends say of their streams' ends."""
+    fetch, end = parts.fetch, parts.end
+    for number, engine, frontend in zip(ENGINES, parts.engines, parts.frontends, strict=True):
         connect(m, frontend.engine, engine.control)
-        m.d.comb += frontend.counts.eq(parts.timeline.counts)
-    m.d.comb += [
-        parts.end_waits.present.eq(parts.fetch.end_valid),
-        parts.end_waits.header.eq(parts.fetch.end),
-        parts.end_waits.counts.eq(parts.timeline.counts),
-    ]
+        m.d.comb += [
+            frontend.counts.eq(parts.timeline.counts),
+            frontend.stream_bytes.eq(parts.controller.stream_bytes[number]),
+            frontend.word.eq(fetch.word),
+            frontend.put.eq(fetch.put[number]),
+            fetch.freed[number].eq(frontend.freed),
+            end.ended[number].eq(frontend.ended),
+            end.empty[number].eq(frontend.empty),
+            end.illegal[number].eq(frontend.illegal),
+            end.offsets[number].eq(frontend.offset),
+        ]
 
 
 def _connect_sequencing(m: Module, parts: _Parts) -> None:
     """The controller's view of the machine, and what it tells the others."""
     controller, guard, fetch = parts.controller, parts.guard, parts.fetch
     m.d.comb += [
-        controller.end.eq(parts.end_waits.free),
+        controller.end.eq(parts.end.end),
         controller.retire.eq(parts.retire),
         controller.finished.eq(parts.timeline.counts),
         controller.bus_fault.eq(guard.fault),
         controller.bus_fault_kind.eq(guard.fault_kind),
         controller.bus_fault_address.eq(guard.fault_address),
         controller.bus_fault_engine.eq(guard.fault_engine),
-        controller.illegal.eq(fetch.illegal),
-        controller.illegal_address.eq(fetch.illegal_offset),
+        controller.illegal.eq(parts.end.fault),
+        controller.illegal_address.eq(parts.end.fault_offset),
+        controller.illegal_engine.eq(parts.end.fault_engine),
         controller.quiet.eq(guard.quiet),
         guard.abort.eq(controller.aborting),
         parts.timeline.retire.eq(parts.retire),
-        parts.timeline.clear.eq(controller.clearing),
+        parts.timeline.clear.eq(controller.launch),
         fetch.start.eq(controller.launch),
-        fetch.program_address.eq(controller.program_address),
-        fetch.program_bytes.eq(controller.program_bytes),
+        fetch.stream_addresses.eq(controller.stream_addresses),
+        fetch.stream_bytes.eq(controller.stream_bytes),
+        guard.fetch_urgent.eq(fetch.urgent),
     ]
     for part in (fetch, parts.load, parts.store):
         m.d.comb += part.dram_base.eq(controller.dram_base)
@@ -207,7 +214,7 @@ def _connect_counters(m: Module, parts: _Parts) -> None:
     classes[Engine.LOAD], classes[Engine.STORE] = waits.load_class, waits.store_class
     m.d.comb += [
         counters.running.eq(controller.running),
-        counters.clearing.eq(controller.clearing),
+        counters.clear.eq(controller.launch),
         counters.settling.eq(controller.aborting),
         counters.read_address.eq(controller.counter_address),
         controller.counter_data.eq(counters.read_data),

@@ -7,8 +7,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
-from systola.hw.counters import CLEAR_CYCLES, SETTLE_CYCLES
+from systola.hw.counters import SETTLE_CYCLES
 from systola.hw.dma.axi import NO_ENGINE
+from systola.hw.dma.fetch import streams_layout
 from systola.hw.frontend import counts_layout
 from systola.hw.interfaces import AxiLiteSignature
 from systola.hw.isa import ENGINES, ISA_VERSION
@@ -78,8 +79,8 @@ class RegisterFile(Block):
             "write": In(1), "write_address": In(ADDRESS_BITS), "write_data": In(32), "write_strobes": In(4),
             "read_address": In(ADDRESS_BITS), "read_data": Out(32), "counter_data": In(32),
             "start": Out(1), "stop": Out(1), "irq": Out(1), "set_done": In(1), "set_fault": In(1),
-            "program_address": Out(32), "program_bytes": Out(32), "dram_base": Out(params.config.bus.address_bits),
-            "watchdog_cycles": Out(32),
+            "stream_addresses": Out(streams_layout), "stream_bytes": Out(streams_layout),
+            "dram_base": Out(params.config.bus.address_bits), "watchdog_cycles": Out(32),
             "busy": In(1), "done": In(1), "fault": In(FAULT_BITS), "fault_address": In(params.config.bus.address_bits),
             "fault_engine": In(3), "cycles": In(64), "finished": In(counts_layout),
         })  # fmt: skip
@@ -89,8 +90,12 @@ class RegisterFile(Block):
         m = Module()
         stored = {
             name: self._stored(m, name)
-            for name in ("IRQ_ENABLE", "PROGRAM_ADDRESS", "PROGRAM_BYTES", "DRAM_BASE_LOW", "DRAM_BASE_HIGH", "WATCHDOG_CYCLES")
+            for name in ("IRQ_ENABLE", "DRAM_BASE_LOW", "DRAM_BASE_HIGH", "WATCHDOG_CYCLES")
         }
+        for engine in ENGINES:
+            for name, port in (("STREAM_ADDRESS", self.stream_addresses), ("STREAM_BYTES", self.stream_bytes)):
+                stored[f"{name}_{engine.name}"] = register = self._stored(m, f"{name}_{engine.name}")
+                m.d.comb += port[engine].eq(register)
         stored["IRQ_STATUS"] = self._interrupt(m, stored["IRQ_ENABLE"])
         control = self._written("CONTROL") & self.write_strobes[0]
         m.d.sync += [
@@ -98,8 +103,6 @@ class RegisterFile(Block):
             self.stop.eq(control & self.write_data[_bit(Control.STOP)]),
         ]
         m.d.comb += [
-            self.program_address.eq(stored["PROGRAM_ADDRESS"]),
-            self.program_bytes.eq(stored["PROGRAM_BYTES"]),
             self.dram_base.eq(Cat(stored["DRAM_BASE_LOW"], stored["DRAM_BASE_HIGH"])),
             self.watchdog_cycles.eq(stored["WATCHDOG_CYCLES"]),
         ]
@@ -187,13 +190,12 @@ class Watchdog(Block):
 class Sequencer(Block):
     """From START to the end of a program.
 
-    ``reset`` holds the engines wherever no program runs. ``running``: a counted cycle. The first CLEAR_CYCLES of them are
-    ``clearing``: counters are set. In the next one ``launch`` is 1, and the program runs until ``end`` (END's waits are over) or
-    a fault. ``aborting`` follows for SETTLE_CYCLES at least and until the bus is ``quiet``; then ``set_done`` or ``set_fault``
-    is 1 for one cycle and ``busy`` falls.
+    ``reset`` holds the engines wherever no program runs. ``running``: a counted cycle; in the first of them ``launch`` is 1. The
+    program runs until ``end`` (every stream's END is over) or a fault. ``aborting`` follows for SETTLE_CYCLES at least and until
+    the bus is ``quiet``; then ``set_done`` or ``set_fault`` is 1 for one cycle and ``busy`` falls.
 
-    ``bus_fault``: an error response, its Fault, address and engine. ``illegal``: an instruction that does not exist, and its
-    offset. Each is 1 for a cycle or more; the first fault counts.
+    ``bus_fault``: an error response, its Fault, address and engine. ``illegal``: what an engine's stream holds is no program,
+    with the offset. Each is 1 for a cycle or more; the first fault counts.
     """
 
     def __init__(self, params: Params) -> None:
@@ -201,8 +203,8 @@ class Sequencer(Block):
         super().__init__({
             "start": In(1), "stop": In(1), "end": In(1), "retire": In(len(ENGINES)), "watchdog_cycles": In(32),
             "bus_fault": In(1), "bus_fault_kind": In(Fault), "bus_fault_address": In(address), "bus_fault_engine": In(3),
-            "illegal": In(1), "illegal_address": In(32), "quiet": In(1),
-            "running": Out(1), "clearing": Out(1), "launch": Out(1), "reset": Out(1, init=1), "aborting": Out(1),
+            "illegal": In(1), "illegal_address": In(32), "illegal_engine": In(3), "quiet": In(1),
+            "running": Out(1), "launch": Out(1), "reset": Out(1, init=1), "aborting": Out(1),
             "busy": Out(1), "done": Out(1), "set_done": Out(1), "set_fault": Out(1),
             "fault": Out(FAULT_BITS), "fault_address": Out(address), "fault_engine": Out(3, init=NO_ENGINE),
             "cycles": Out(64),
@@ -212,21 +214,14 @@ class Sequencer(Block):
         """The states, the watchdog, the cycle counter."""
         m = Module()
         m.submodules.watchdog = watchdog = Watchdog()
-        stop, timer, ending = Signal(), Signal(range(max(CLEAR_CYCLES, SETTLE_CYCLES))), Signal()
+        timer, ending = Signal(range(SETTLE_CYCLES)), Signal()
         with m.FSM() as fsm:
-            with m.State("IDLE"):
-                m.d.sync += stop.eq(0)
-                with m.If(self.start):
-                    m.d.sync += [timer.eq(CLEAR_CYCLES - 1), self.done.eq(0), self.fault.eq(Fault.NONE)]
-                    m.next = "CLEAR"
-            with m.State("CLEAR"):
-                m.d.sync += [timer.eq(timer - 1), stop.eq(stop | self.stop)]
-                with m.If(timer == 0):
-                    m.d.sync += [self.launch.eq(1), self.reset.eq(0)]
-                    m.next = "RUN"
+            with m.State("IDLE"), m.If(self.start):
+                m.d.sync += [self.launch.eq(1), self.reset.eq(0), self.done.eq(0), self.fault.eq(Fault.NONE)]
+                m.next = "RUN"
             with m.State("RUN"):
                 m.d.sync += [timer.eq(SETTLE_CYCLES - 1), self.launch.eq(0), self.reset.eq(ending)]
-                m.d.comb += ending.eq(self._watch(m, stop | self.stop, watchdog.expired))
+                m.d.comb += ending.eq(self._watch(m, watchdog.expired))
                 with m.If(ending):
                     m.next = "ABORT"
             with m.State("ABORT"):
@@ -236,8 +231,7 @@ class Sequencer(Block):
                     m.d.sync += self.done.eq(self.fault == Fault.NONE)
                     m.next = "IDLE"
         m.d.comb += [
-            self.clearing.eq(fsm.ongoing("CLEAR")),
-            self.running.eq(fsm.ongoing("CLEAR") | fsm.ongoing("RUN")),
+            self.running.eq(fsm.ongoing("RUN")),
             self.aborting.eq(fsm.ongoing("ABORT")),
             self.busy.eq(~fsm.ongoing("IDLE")),
             watchdog.enable.eq(fsm.ongoing("RUN")),
@@ -247,13 +241,13 @@ class Sequencer(Block):
         self._count(m)
         return m
 
-    def _watch(self, m: Module, stop: Value, expired: Value) -> Value:
+    def _watch(self, m: Module, expired: Value) -> Value:
         """The first fault, or the end. A bad response comes before an END that it would have held up."""
         faults = [
             (self.bus_fault, self.bus_fault_kind, self.bus_fault_address, self.bus_fault_engine),
-            (self.illegal, Fault.ILLEGAL_INSTRUCTION, self.illegal_address, NO_ENGINE),
+            (self.illegal, Fault.ILLEGAL_INSTRUCTION, self.illegal_address, self.illegal_engine),
             (expired & ~self.end, Fault.WATCHDOG, 0, NO_ENGINE),
-            (stop & ~self.end, Fault.STOPPED, 0, NO_ENGINE),
+            (self.stop & ~self.end, Fault.STOPPED, 0, NO_ENGINE),
         ]
         for index, (happened, fault, address, engine) in enumerate(faults):
             with m.If(happened) if index == 0 else m.Elif(happened):
@@ -284,11 +278,11 @@ class Controller(Block):
         address = params.config.bus.address_bits
         super().__init__({
             "bus": Out(AxiLiteSignature()), "irq": Out(1),
-            "program_address": Out(32), "program_bytes": Out(32), "dram_base": Out(address),
+            "stream_addresses": Out(streams_layout), "stream_bytes": Out(streams_layout), "dram_base": Out(address),
             "end": In(1), "retire": In(len(ENGINES)), "finished": In(counts_layout),
             "bus_fault": In(1), "bus_fault_kind": In(Fault), "bus_fault_address": In(address), "bus_fault_engine": In(3),
-            "illegal": In(1), "illegal_address": In(32), "quiet": In(1),
-            "running": Out(1), "clearing": Out(1), "launch": Out(1), "reset": Out(1), "aborting": Out(1),
+            "illegal": In(1), "illegal_address": In(32), "illegal_engine": In(3), "quiet": In(1),
+            "running": Out(1), "launch": Out(1), "reset": Out(1), "aborting": Out(1),
             "counter_address": Out(ADDRESS_BITS), "counter_data": In(32),
         })  # fmt: skip
 
@@ -305,12 +299,12 @@ class Controller(Block):
         _connect_names(m, sequencer, registers, ("busy", "done", "fault", "fault_address", "fault_engine", "cycles",
                                                  "set_done", "set_fault"))  # fmt: skip
         _connect_names(m, self, registers, ("counter_data", "finished"))
-        _connect_names(m, registers, self, ("irq", "program_address", "program_bytes", "dram_base"))
+        _connect_names(m, registers, self, ("irq", "stream_addresses", "stream_bytes", "dram_base"))
         _connect_names(m, self, sequencer, (
             "end", "retire", "bus_fault", "bus_fault_kind", "bus_fault_address", "bus_fault_engine", "illegal",
-            "illegal_address", "quiet",
+            "illegal_address", "illegal_engine", "quiet",
         ))  # fmt: skip
-        _connect_names(m, sequencer, self, ("running", "clearing", "launch", "reset", "aborting"))
+        _connect_names(m, sequencer, self, ("running", "launch", "reset", "aborting"))
         m.d.comb += self.counter_address.eq(bus.read_address)
         return m
 

@@ -20,7 +20,7 @@ __all__ = ["CLEAR_CYCLES", "SETTLE_CYCLES", "ClassCounter", "Counters", "EventCo
 
 CLASSES = 1 << cycle_class_shape
 CLEAR_CYCLES = CLASSES
-"""Cycles that clearing takes; they are counted, as IDLE."""
+"""Cycles that clearing takes, from the first counted one on; meanwhile all engines count as IDLE."""
 
 EVENT_BITS = 2
 EVENT_SLOTS = 32
@@ -135,8 +135,9 @@ class EventCounters(Block):
 class Counters(Block):
     """All performance counters, by the byte address of the register map.
 
-    ``running``: the cycle is counted, with its ``classes`` and ``events``. ``clearing``: the first CLEAR_CYCLES of the running
-    cycles, which set all counters anew and count as IDLE. ``settling``: running is over, for SETTLE_CYCLES at least.
+    ``running``: the cycle is counted, with its ``classes`` and ``events``. ``clear``: the first of the running cycles. From then
+    on all counters are set anew, which takes CLEAR_CYCLES; meanwhile classes are not looked at, the cycles count as IDLE (only
+    from a memory that answers at once can an instruction have come). ``settling``: running is over, for SETTLE_CYCLES at least.
     ``trace_running`` and ``trace_classes`` are what is counted, a cycle later. ``read_data`` follows ``read_address`` (bytes, the
     register map's) in the same cycle; addresses of no counter read 0.
     """
@@ -144,7 +145,7 @@ class Counters(Block):
     def __init__(self) -> None:
         super().__init__({
             "running": In(1),
-            "clearing": In(1),
+            "clear": In(1),
             "settling": In(1),
             "classes": In(classes_layout),
             "events": In(events_layout),
@@ -157,43 +158,48 @@ class Counters(Block):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """The inputs are registered once: they come from all over the machine."""
         m = Module()
-        counting = Signal()
-        m.d.sync += [counting.eq(self.running & ~self.clearing), self.trace_running.eq(self.running)]
-        with m.If(self.clearing):
+        clearing = Signal()
+        m.d.sync += self.trace_running.eq(self.running)
+        with m.If(clearing):
             m.d.sync += self.trace_classes.eq(0)
         with m.Elif(self.running):
             m.d.sync += self.trace_classes.eq(self.classes)
-        self._read(m, self._count_classes(m, counting), self._count_events(m, counting))
+        self._read(m, self._count_classes(m, clearing), self._count_events(m))
         return m
 
-    def _count_classes(self, m: Module, counting: Signal) -> list[ClassCounter]:
-        """The cycles in which the counters are set belong to IDLE: it begins with their number."""
-        index = Signal(range(CLEAR_CYCLES))
-        with m.If(self.clearing):
-            m.d.sync += index.eq(index + 1)
+    def _count_classes(self, m: Module, clearing: Signal) -> list[ClassCounter]:
+        """One counter a cycle is set, IDLE the last of them: to the number of cycles that were counted since the first."""
+        index, elapsed = Signal(range(CLEAR_CYCLES), init=CLEAR_CYCLES - 1), Signal(range(CLEAR_CYCLES + 1))
+        counting = Signal()
+        m.d.comb += clearing.eq(self.clear | (index != CLEAR_CYCLES - 1))
+        m.d.sync += counting.eq(self.running & ~clearing)
+        with m.If(clearing):
+            m.d.sync += [index.eq(index - 1), elapsed.eq(elapsed + self.running)]
+        with m.Else():
+            m.d.sync += elapsed.eq(0)
         counters = []
         for engine in ENGINES:
             m.submodules[f"classes_{engine.name.lower()}"] = counter = ClassCounter()
             m.d.comb += [
                 counter.count.eq(counting),
                 counter.cycle_class.eq(self.trace_classes[engine]),
-                counter.clear.eq(self.clearing),
+                counter.clear.eq(clearing),
                 counter.clear_index.eq(index),
-                counter.clear_value.eq(Mux(index == CycleClass.IDLE, CLEAR_CYCLES, 0)),
+                counter.clear_value.eq(Mux(index == CycleClass.IDLE, elapsed + self.running, 0)),
                 counter.read_class.eq(self.read_address[2:]),
             ]
             counters.append(counter)
         return counters
 
-    def _count_events(self, m: Module, counting: Signal) -> EventCounters:
+    def _count_events(self, m: Module) -> EventCounters:
         m.submodules.events = counter = EventCounters()
         events = Signal(events_layout)
         with m.If(self.running):
             m.d.sync += events.eq(self.events)
         m.d.comb += [
-            counter.count.eq(counting),
-            counter.active.eq(counting | self.settling),
-            counter.clear.eq(self.clearing),
+            counter.count.eq(self.trace_running),
+            counter.active.eq(self.trace_running | self.settling),
+            counter.clear.eq(self.clear),
             counter.events.eq(events),
             counter.read_event.eq(self.read_address[2:]),
         ]

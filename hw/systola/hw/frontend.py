@@ -1,26 +1,30 @@
-"""The front end of an engine: instruction queue, decoder, semaphores, and the class of its idle cycles."""
+"""The front end of an engine: instruction queue, decoder, semaphores, and the class of its idle cycles; the end of a program."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from systola.hw.block import Block
+from systola.hw.dma.axi import NO_ENGINE
 from systola.hw.interfaces import EngineSignature, cycle_class_shape, instruction_layout
 from systola.hw.isa import ENGINES, UNIT_BYTES, Opcode, instruction_units
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 
-__all__ = ["WORD_BITS", "Decoder", "Frontend", "Timeline", "WaitCheck", "counts_layout", "header_layout"]
+__all__ = ["WORD_BITS", "Decoder", "Frontend", "ProgramEnd", "Timeline", "WaitCheck", "counts_layout", "header_layout"]
 
 WORD_BITS = 128
 """Width of an instruction queue: instructions travel as words of 16 bytes, lowest first."""
 
 COUNT_BITS = 16
+OFFSET_BITS = 32 - exact_log2(UNIT_BYTES)
+"""Bits of the number of a unit in its stream."""
 
 counts_layout = data.ArrayLayout(unsigned(COUNT_BITS), len(ENGINES))
 """The instructions that each engine has finished, modulo 2**16."""
@@ -85,10 +89,14 @@ class WaitCheck(Block):
 
 
 class Decoder(Block):
-    """Assembles instructions of one opcode from words, and holds each until its waits are over.
+    """Assembles instructions of one opcode from a stream of ``stream_bytes``, and holds each until its waits are over.
 
-    ``words``: the words of an instruction, lowest first; taken while the next instruction is incomplete. ``instruction``: valid
-    when it is whole and its waits, compared from the cycle after the first word on, are over. ``blocked``: as WaitCheck.
+    ``words``: lowest first; taken while the next instruction is incomplete. ``instruction``: valid when it is whole and its
+    waits, compared from the cycle after the first word on, are over. ``blocked``: as WaitCheck, 0 for END.
+
+    ``ended``: the instruction is END and its waits are over. ``empty``: the stream has no bytes; known two cycles after reset.
+    ``illegal``: 1 for a cycle or more if the instruction is another engine's or does not exist, or the stream ended without END;
+    ``offset`` is then the place of that unit, or of the stream's end, in units. An illegal instruction is never valid.
     """
 
     def __init__(self, opcode: Opcode) -> None:
@@ -96,8 +104,13 @@ class Decoder(Block):
         super().__init__({
             "words": In(stream.Signature(unsigned(WORD_BITS))),
             "counts": In(counts_layout),
+            "stream_bytes": In(32),
             "instruction": Out(stream.Signature(cast("Any", instruction_layout(opcode)))),
             "blocked": Out(len(ENGINES)),
+            "ended": Out(1),
+            "empty": Out(1),
+            "illegal": Out(1),
+            "offset": Out(OFFSET_BITS),
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
@@ -119,13 +132,40 @@ class Decoder(Block):
         m.d.comb += [
             self.words.ready.eq(~whole),
             self.instruction.payload.as_value().eq(register),
-            self.instruction.valid.eq(whole & waits.free),
             waits.present.eq(header),
             waits.header.as_value().eq(register),
             waits.counts.eq(self.counts),
-            self.blocked.eq(waits.blocked),
         ]
+        first = Signal()
+        m.d.sync += first.eq(self.words.valid & self.words.ready & (index == 0))
+        proper = self._check(m, waits, first)
+        m.d.comb += self.instruction.valid.eq(whole & proper & waits.free)
         return m
+
+    def _check(self, m: Module, waits: Any, first: Signal) -> Signal:
+        """What the first word says, and whether there should be another one. Returns: it is an instruction of this engine.
+
+        Words are counted. In the cycle in which the first word of an instruction is looked at, the count is odd, one more than
+        those before it; at the stream's end it is even: so the unit's number is the count without its lowest bit.
+        """
+        taken = Signal(OFFSET_BITS + 1)
+        proper, ending, spent = Signal(), Signal(), Signal()
+        own, end = waits.header.opcode == self._opcode, waits.header.opcode == Opcode.END
+        with m.If(self.words.valid & self.words.ready):
+            m.d.sync += taken.eq(taken + 1)
+        m.d.sync += [
+            proper.eq(waits.present & own),
+            ending.eq(waits.present & end),
+            spent.eq(taken == self.stream_bytes[exact_log2(WORD_BITS // 8) :]),
+            self.empty.eq(self.stream_bytes == 0),
+        ]
+        m.d.comb += [
+            self.blocked.eq(Mux(ending, 0, waits.blocked)),
+            self.ended.eq(ending & waits.free),
+            self.illegal.eq((first & ~own & ~end) | (spent & ~ending & ~self.empty)),
+            self.offset.eq(taken[1:]),
+        ]
+        return proper
 
     def _store_word(self, m: Module, register: Signal, index: Signal, words: int) -> None:
         """Writes the slice of the assembly register that the word belongs to; bits past the layout are not kept."""
@@ -139,36 +179,49 @@ class Decoder(Block):
 class Frontend(Block):
     """Queue, decoder and semaphores of one engine.
 
-    ``words``: the engine's instructions, as words of WORD_BITS; refused when the queue is full. ``engine``: the engine's
-    signature, seen from the front end. ``cycle_class``: the engine's class, or where it is IDLE what its next instruction
-    waits for (the first in the order of ``Engine``).
+    ``word``: with ``put``, the next word of the engine's stream; the queue must have room for it: it holds ``queue.units``.
+    ``freed``: 1 for each word that leaves it. ``engine``: the engine's signature, seen from the front end. ``cycle_class``: the
+    engine's class, or where it is IDLE what its next instruction waits for (the first in the order of ``Engine``). The rest is as
+    in Decoder.
     """
 
     def __init__(self, params: Params, opcode: Opcode) -> None:
         self._params = params
         self._opcode = opcode
         super().__init__({
-            "words": In(stream.Signature(unsigned(WORD_BITS))),
+            "word": In(WORD_BITS),
+            "put": In(1),
+            "freed": Out(1),
+            "stream_bytes": In(32),
             "counts": In(counts_layout),
             "engine": In(EngineSignature(opcode)),
             "cycle_class": Out(cycle_class_shape),
+            "ended": Out(1),
+            "empty": Out(1),
+            "illegal": Out(1),
+            "offset": Out(OFFSET_BITS),
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """Queue → decoder → engine."""
         m = Module()
-        depth = self._params.config.queue.units * UNIT_BYTES * 8 // WORD_BITS
+        depth = self._params.queue_bytes * 8 // WORD_BITS
         # One more than the memory holds: the queue's output register.
         m.submodules.queue = queue = SyncFIFOBuffered(width=WORD_BITS, depth=depth + 1)
         m.submodules.decoder = decoder = Decoder(self._opcode)
         m.d.comb += [
-            queue.w_data.eq(self.words.payload),
-            queue.w_en.eq(self.words.valid),
-            self.words.ready.eq(queue.w_rdy),
+            queue.w_data.eq(self.word),
+            queue.w_en.eq(self.put),
+            self.freed.eq(queue.r_rdy & queue.r_en),
             decoder.words.payload.eq(queue.r_data),
             decoder.words.valid.eq(queue.r_rdy),
             queue.r_en.eq(decoder.words.ready),
             decoder.counts.eq(self.counts),
+            decoder.stream_bytes.eq(self.stream_bytes),
+            self.ended.eq(decoder.ended),
+            self.empty.eq(decoder.empty),
+            self.illegal.eq(decoder.illegal),
+            self.offset.eq(decoder.offset),
         ]
         wiring.connect(m, decoder.instruction, wiring.flipped(self.engine.instruction))
         self._classify(m, decoder.blocked)
@@ -182,3 +235,39 @@ class Frontend(Block):
                 lowest = "-" * (len(ENGINES) - 1 - engine) + "1" + "0" * engine
                 with m.Case(lowest):
                     m.d.comb += self.cycle_class.eq(CycleClass.WAIT_LOAD + engine)
+
+
+class ProgramEnd(Block):
+    """Whether the program has ended, well or badly; from what every front end says of its stream.
+
+    ``end``: every stream is empty or ended, and one is not empty. ``fault``: 1 for a cycle or more, the cycle after a stream was
+    illegal, or if all are empty. ``fault_engine``: the first such engine, NO_ENGINE if all are empty; ``fault_offset``: in bytes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({
+            "ended": In(len(ENGINES)),
+            "empty": In(len(ENGINES)),
+            "illegal": In(len(ENGINES)),
+            "offsets": In(data.ArrayLayout(OFFSET_BITS, len(ENGINES))),
+            "end": Out(1),
+            "fault": Out(1),
+            "fault_engine": Out(3),
+            "fault_offset": Out(32),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """The first in the order of ``Engine``."""
+        m = Module()
+        nothing = self.empty.all()
+        m.d.comb += self.end.eq((self.ended | self.empty).all() & ~nothing)
+        m.d.sync += self.fault.eq(self.illegal.any() | nothing)
+        with m.If(nothing):
+            m.d.sync += [self.fault_engine.eq(NO_ENGINE), self.fault_offset.eq(0)]
+        for engine in ENGINES:
+            with m.Elif(self.illegal[engine]):
+                m.d.sync += [
+                    self.fault_engine.eq(engine),
+                    self.fault_offset.eq(Cat(Const(0, exact_log2(UNIT_BYTES)), self.offsets[engine])),
+                ]
+        return m

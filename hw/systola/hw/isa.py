@@ -4,11 +4,14 @@ and the reference page.
 An instruction is a whole loop nest for one engine. It is a little-endian bit string of ``units`` × 32 bytes; fields are
 packed from bit 0 upwards in the order of the table. Every instruction begins with the header.
 
-**Order.** Each engine runs its own instructions in program order. Between engines, order comes from *timeline
-semaphores*: every engine counts the instructions it has finished (modulo 2**16, zero at start), and an instruction may
-wait until other engines' counts have reached given values. A wait holds while ``(count − threshold) mod 2**16`` is
-2**15 or more. The fetch unit hands instructions out in program order, so a program in which every wait names an earlier
-instruction cannot deadlock, whatever the queues' depth.
+**Streams.** Each engine has its own stream of instructions in DRAM, and runs them in order. A stream ends with END; then the
+engine has no more to do.
+
+**Order.** Between engines, order comes from *timeline semaphores*: every engine counts the instructions it has finished (modulo
+2**16, zero at start), and an instruction may wait until engines' counts have reached given values. A wait holds while
+``(count − threshold) mod 2**16`` is 2**15 or more: so an engine has at most MAX_INSTRUCTIONS in a program. Streams are fetched
+independently, so a program whose instructions can be listed in an order in which every wait names an earlier one cannot
+deadlock, whatever the queues' depth.
 
 **Addresses.** Scratchpad addresses count words of ``lanes`` bytes and wrap modulo the scratchpad's size. DRAM addresses
 are byte offsets from the DRAM base register. Strides are signed.
@@ -28,6 +31,7 @@ __all__ = [
     "HEADER",
     "INSTRUCTIONS",
     "ISA_VERSION",
+    "MAX_INSTRUCTIONS",
     "RECORD",
     "RECORD_BYTES",
     "UNIT_BYTES",
@@ -41,9 +45,11 @@ __all__ = [
     "instruction_units",
 ]
 
-ISA_VERSION = 1
+ISA_VERSION = 2
 UNIT_BYTES = 32
 RECORD_BYTES = 8
+MAX_INSTRUCTIONS = (1 << 15) - 1
+"""Of one engine in a program: any two counts are then near enough to be compared modulo 2**16."""
 
 
 class Engine(IntEnum):
@@ -186,6 +192,7 @@ INSTRUCTIONS: Mapping[Opcode, tuple[int, tuple[Field, ...]]] = MappingProxyType(
         2,
         (
             _u("acc_address", 16, "accumulator word of the first output pixel"),
+            _u("acc_stride_n", 16, "accumulator words from a block to the next (count_y · count_x of the array's instruction)"),
             _u("count_x", 16, "output columns"),
             _u("count_y", 16, "output rows"),
             _u("count_n", 16, "blocks of columns output channels"),

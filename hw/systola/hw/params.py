@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from systola.hw.config import Config
-from systola.hw.isa import ISA_VERSION, RECORD_BYTES
+from systola.hw.isa import ISA_VERSION, RECORD_BYTES, UNIT_BYTES
 
 __all__ = ["Params"]
 
@@ -142,6 +142,16 @@ class Params:
     def alignment_bytes(self) -> int:
         """Alignment of tensors and programs in DRAM: a word, a beat and an instruction unit all divide it."""
         return max(64, self.lanes, self.bus_bytes)
+
+    @cached_property
+    def stream_granule_bytes(self) -> int:
+        """Instruction streams begin at a multiple of this in DRAM, and are multiples of it long."""
+        return max(64, self.bus_bytes)
+
+    @property
+    def queue_bytes(self) -> int:
+        """Bytes of instructions that each engine's queue holds."""
+        return self.config.queue.units * UNIT_BYTES
 
     @cached_property
     def macs_per_cycle(self) -> int:

@@ -60,7 +60,7 @@ class Fault(IntEnum):
     READ_RESPONSE = 1  # SLVERR or DECERR on a read; FAULT_ADDRESS is the burst's address
     WRITE_RESPONSE = 2  # SLVERR or DECERR on a write; FAULT_ADDRESS is the burst's address
     WATCHDOG = 3  # no instruction finished for WATCHDOG_CYCLES
-    ILLEGAL_INSTRUCTION = 4  # FAULT_ADDRESS is the unit's byte offset in the program
+    ILLEGAL_INSTRUCTION = 4  # FAULT_ADDRESS is the unit's byte offset in the stream of FAULT_ENGINE
     STOPPED = 5  # Control.STOP
 
 
@@ -124,9 +124,7 @@ REGISTERS = (
     Register("STATUS", 0x014, False, "Status bits"),
     Register("IRQ_ENABLE", 0x018, True, "Irq bits that raise the interrupt"),
     Register("IRQ_STATUS", 0x01C, True, "Irq bits pending; write 1 to clear"),
-    Register("PROGRAM_ADDRESS", 0x020, True, "byte offset of the program from the DRAM base; a multiple of 64"),
-    Register("PROGRAM_BYTES", 0x024, True, "length of the program; a multiple of 64"),
-    Register("DRAM_BASE_LOW", 0x028, True, "bus address of DRAM offset 0, low half"),
+    Register("DRAM_BASE_LOW", 0x028, True, "bus address of DRAM offset 0, low half; a multiple of 64, the word and the beat"),
     Register("DRAM_BASE_HIGH", 0x02C, True, "high half"),
     Register("WATCHDOG_CYCLES", 0x030, True, "cycles without a finished instruction that stop the program; 0: never"),
     Register("FAULT_ADDRESS_LOW", 0x034, False, "bus address of the fault, low half"),
@@ -138,7 +136,17 @@ REGISTERS = (
         Register(f"FINISHED_{e.name}", 0x048 + 4 * e, False, f"instructions finished by the {e.name.lower()} engine (mod 2**16)")
         for e in ENGINES
     ),
-)
+    *(
+        register
+        for e in ENGINES
+        for register in (
+            Register(f"STREAM_ADDRESS_{e.name}", 0x060 + 8 * e, True,
+                     f"byte offset of the {e.name.lower()} engine's stream from the DRAM base; a multiple of 64 and of the beat"),
+            Register(f"STREAM_BYTES_{e.name}", 0x064 + 8 * e, True,
+                     "its length, a multiple of the same; 0: it has no instructions"),
+        )
+    ),
+)  # fmt: skip
 
 CLASS_BASE = 0x100
 EVENT_BASE = 0x300

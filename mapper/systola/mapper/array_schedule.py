@@ -204,6 +204,7 @@ class ArrayEmitter:
         target, first_record = patch.part(within), records + block * record_words
         fields = {
             "acc_address": (block * part.rows[1] + area.rows[0] - part.rows[0]) * part.columns[1],
+            "acc_stride_n": part.rows[1] * part.columns[1],
             "count_x": part.columns[1], "count_y": area.rows[1], "count_n": count, "group": block % groups,
             "dst_address": target.base, "dst_stride_x": 1, "dst_stride_y": patch.row_stride, "dst_stride_n": patch.plane_stride,
             "param_address": first_record, "zero_a": layer.zero_out, "low_a": layer.low, "high_a": layer.high,

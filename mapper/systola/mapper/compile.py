@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 
 import numpy as np
 
 from systola.hw.errors import MappingError
-from systola.hw.isa import Instruction, encode
+from systola.hw.isa import ENGINES, Instruction, Opcode, encode
 from systola.hw.params import Params
 from systola.mapper.array_schedule import array_steps
 from systola.mapper.fused_schedule import fused_steps
 from systola.mapper.hazards import dependencies
-from systola.mapper.image import HostStep, Image, LayerInfo, ProgramStep
+from systola.mapper.image import HostStep, Image, LayerInfo, ProgramStep, Stream
 from systola.mapper.image import Step as ImageStep
 from systola.mapper.layers import ArrayLayer, HostLayer, Layer, Lowered, VectorLayer
 from systola.mapper.lower import lower
@@ -31,7 +31,6 @@ from systola.mapper.waits import place_waits
 
 __all__ = ["compile_network"]
 
-PROGRAM_ALIGNMENT_BYTES = 64
 MAX_DRAM_BYTES = 1 << 32
 
 
@@ -56,7 +55,7 @@ def compile_network(graph: QuantGraph, params: Params, *, keep_on_chip: bool = T
             steps.append(replace(segment, node=context.dram.nodes.get(segment.node.name, segment.node)))
         else:
             order = reorder(segment, dependencies(segment, sizes), params)
-            steps.append(_program(context, place_waits(segment, order, params)))
+            steps.extend(_program(context, instructions) for instructions in place_waits(segment, order, params))
     return _image(context, tuple(steps), params)
 
 
@@ -103,10 +102,20 @@ def _is_float(context: Context, name: str) -> bool:
 
 
 def _program(context: Context, instructions: tuple[Instruction, ...]) -> ProgramStep:
+    """The streams of a program. END waits for the engine's own instructions: the program ends when all have finished."""
+    streams = {}
+    for engine in ENGINES:
+        own = [i for i in instructions if i.engine is engine]
+        if own:
+            end = Instruction(Opcode.END, {"wait_enable": 1 << engine, f"wait_{engine.name.lower()}": len(own)})
+            streams[engine] = _stream(context, [*own, end])
+    return ProgramStep(streams, instructions)
+
+
+def _stream(context: Context, instructions: Sequence[Instruction]) -> Stream:
     code = b"".join(encode(instruction) for instruction in instructions)
-    code += bytes(-len(code) % PROGRAM_ALIGNMENT_BYTES)
-    address = context.dram.constant(np.frombuffer(code, dtype=np.uint8))
-    return ProgramStep(address, len(code), instructions)
+    code += bytes(-len(code) % context.params.stream_granule_bytes)
+    return Stream(context.dram.constant(np.frombuffer(code, dtype=np.uint8)), len(code))
 
 
 def _image(context: Context, steps: tuple[ImageStep, ...], params: Params) -> Image:

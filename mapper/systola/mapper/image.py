@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from systola.hw.isa import Instruction
+from systola.hw.isa import ENGINES, Engine, Instruction
 from systola.mapper.layout import Layout
 from systola.mapper.quantgraph import Node, QuantTensor
 
-__all__ = ["HostStep", "Image", "LayerInfo", "Occupancy", "Placed", "ProgramStep", "Step"]
+__all__ = ["HostStep", "Image", "LayerInfo", "Occupancy", "Placed", "ProgramStep", "Step", "Stream"]
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,41 @@ class LayerInfo:
 
 
 @dataclass(frozen=True)
-class ProgramStep:
-    """A program of the accelerator: its bytes are in the image's memory at ``address``.
-
-    ``instructions`` are the same, decoded, in program order, END last.
-    """
+class Stream:
+    """The instructions of one engine, then END, then zeros: ``bytes`` bytes of the image's memory at ``address``."""
 
     address: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class ProgramStep:
+    """A program of the accelerator. ``streams``: of each engine that has instructions.
+
+    ``instructions`` are the same, decoded, without END: those of all engines, in an order in which every wait names an earlier
+    one.
+    """
+
+    streams: Mapping[Engine, Stream]
     instructions: tuple[Instruction, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all streams."""
+        return sum(stream.bytes for stream in self.streams.values())
+
+    def of_engine(self, engine: Engine) -> tuple[Instruction, ...]:
+        """An engine's instructions, in order."""
+        return tuple(i for i in self.instructions if i.engine is engine)
+
+    def registers(self) -> dict[str, int]:
+        """The registers that name the streams, with their values."""
+        values = {}
+        for engine in ENGINES:
+            stream = self.streams.get(engine, Stream(0, 0))
+            values[f"STREAM_ADDRESS_{engine.name}"] = stream.address
+            values[f"STREAM_BYTES_{engine.name}"] = stream.bytes
+        return values
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,15 @@ def _steps(image: Image) -> Iterator[str]:
         if not isinstance(step, ProgramStep):
             yield f"step {number}: host computes {step.node.name} ({step.reason})"
             continue
-        yield f"step {number}: program at {step.address:#010x}, {step.bytes} bytes, {len(step.instructions)} instructions"
+        yield f"step {number}: program of {len(step.instructions)} instructions"
+        for engine, stream in step.streams.items():
+            count = len(step.of_engine(engine))
+            yield f"  {engine.name:6} stream at {stream.address:#010x}, {stream.bytes} bytes, {count} instructions"
         counts = dict.fromkeys(ENGINES, 0)
         for instruction in step.instructions:
-            engine = instruction.engine
-            place = ""
-            if engine is not None:
-                counts[engine] += 1
-                place = f"#{counts[engine]}"
+            engine = ENGINES[instruction.opcode - 1]
+            counts[engine] += 1
+            place = f"#{counts[engine]}"
             yield f"  {instruction.opcode.name:6} {place:6} {_waits(instruction)}{_fields(instruction)}".rstrip()
 
 
@@ -63,4 +64,4 @@ def _fields(instruction: Instruction) -> str:
             parts.append(VectorOp(value).name)
         elif value:
             parts.append(f"{item.name}={value}")
-    return " ".join([f"layer={instruction['tag']}", *parts]) if instruction.engine is not None else ""
+    return " ".join([f"layer={instruction['tag']}", *parts])

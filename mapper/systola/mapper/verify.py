@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from systola.hw.errors import MappingError
-from systola.hw.isa import ENGINES, Engine, Instruction, Opcode
+from systola.hw.errors import ImageError, MappingError
+from systola.hw.isa import (
+    ENGINES,
+    MAX_INSTRUCTIONS,
+    UNIT_BYTES,
+    Engine,
+    Instruction,
+    Opcode,
+    decode,
+    encode,
+    instruction_units,
+)
 from systola.hw.params import Params
 from systola.mapper.image import Image, ProgramStep
 
@@ -28,19 +38,44 @@ def _verify_program(step: ProgramStep, image: Image, params: Params) -> None:
             _verify_body(instruction, image, params)
         except MappingError as error:
             raise MappingError(f"internal: instruction {number} ({instruction.opcode.name}): {error}") from None
-        if instruction.engine is not None:
-            issued[instruction.engine] += 1
-    if step.instructions[-1].opcode is not Opcode.END:
-        raise MappingError("internal: a program does not end with END")
+        if instruction.engine is None:
+            raise MappingError(f"internal: instruction {number} is END")
+        issued[instruction.engine] += 1
+    if max(issued) > MAX_INSTRUCTIONS:
+        raise MappingError(f"internal: {max(issued)} instructions of an engine in a program; {MAX_INSTRUCTIONS} is the most")
+    for engine in ENGINES:
+        _verify_stream(step, engine, image, params)
+
+
+def _verify_stream(step: ProgramStep, engine: Engine, image: Image, params: Params) -> None:
+    """The bytes in memory are the engine's instructions, END that waits for all of them, and zeros."""
+    own = step.of_engine(engine)
+    if engine not in step.streams:
+        if own:
+            raise MappingError(f"internal: the {engine.name.lower()} engine's instructions have no stream")
+        return
+    stream = step.streams[engine]
+    if (stream.address | stream.bytes) % params.stream_granule_bytes or stream.address + stream.bytes > image.memory.size:
+        raise MappingError(f"internal: the {engine.name.lower()} engine's stream lies badly: {stream}")
+    code = image.memory[stream.address : stream.address + stream.bytes].tobytes()
+    body = b"".join(map(encode, own))
+    if not own or code[: len(body)] != body:
+        raise MappingError(f"internal: the {engine.name.lower()} engine's stream is not its instructions")
+    try:
+        end = decode(code[len(body) :])
+    except ImageError as error:
+        raise MappingError(f"internal: the {engine.name.lower()} engine's stream has no END: {error}") from None
+    waits = end["wait_enable"], end[f"wait_{engine.name.lower()}"]
+    rest = code[len(body) + instruction_units(Opcode.END) * UNIT_BYTES :]
+    if end.opcode is not Opcode.END or waits != (1 << engine, len(own)) or any(rest):
+        raise MappingError(f"internal: the {engine.name.lower()} engine's stream does not end with END and zeros")
 
 
 def _verify_waits(instruction: Instruction, issued: list[int]) -> None:
-    """Every wait is for an instruction that comes earlier, and near enough for the comparison to be right."""
+    """Every wait is for an instruction that comes earlier."""
     for engine in ENGINES:
-        if instruction["wait_enable"] >> engine & 1:
-            behind = issued[engine] - instruction[f"wait_{engine.name.lower()}"] & 0xFFFF
-            if behind >= 1 << 15:
-                raise MappingError(f"waits for an instruction of {Engine(engine).name.lower()} that comes later")
+        if instruction["wait_enable"] >> engine & 1 and instruction[f"wait_{engine.name.lower()}"] > issued[engine]:
+            raise MappingError(f"waits for an instruction of {engine.name.lower()} that comes later")
 
 
 def _verify_body(instruction: Instruction, image: Image, params: Params) -> None:
@@ -50,8 +85,9 @@ def _verify_body(instruction: Instruction, image: Image, params: Params) -> None
     if instruction.opcode in (Opcode.LOAD, Opcode.STORE):
         _verify_transfer(instruction, image, params)
     elif instruction.opcode in (Opcode.ARRAY, Opcode.DRAIN):
-        words = instruction["count_x"] * instruction["count_y"] * instruction["count_n"]
-        if instruction["acc_address"] + words > params.accumulator_words:
+        block = instruction["count_x"] * instruction["count_y"]
+        stride = instruction["acc_stride_n"] if instruction.opcode is Opcode.DRAIN else block
+        if instruction["acc_address"] + (instruction["count_n"] - 1) * stride + block > params.accumulator_words:
             raise MappingError(f"reaches past the {params.accumulator_words} accumulator words")
 
 

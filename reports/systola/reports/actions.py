@@ -71,30 +71,28 @@ def layer_actions(image: Image, params: Params) -> LayerActions:
     for step in image.steps:
         if not isinstance(step, ProgramStep):
             continue
-        tag = 0
         for instruction in step.instructions:
-            if instruction.engine is None:
-                continue
             tag = instruction["tag"]
             result.add(tag, instruction_actions(instruction, params))
             if instruction.opcode in (Opcode.LOAD, Opcode.STORE):
                 moved = result.read_bytes if instruction.opcode is Opcode.LOAD else result.write_bytes
                 moved[tag] += _words(instruction) * params.lanes
-        _fetch(step, params, result, tag)
+        _fetch(step, params, result)
     return result
 
 
-def _fetch(step: ProgramStep, params: Params, result: LayerActions, last: int) -> None:
-    """Instruction beats; a beat that two instructions share is the later one's; END and padding are the last layer's."""
-    position = beats = 0
-    for instruction in step.instructions:
-        position += instruction_units(instruction.opcode) * UNIT_BYTES
-        new = position // params.bus_bytes - beats
-        if instruction.engine is not None:
-            result.add(instruction["tag"], {Event.FETCH_BEATS: new, Event.READ_BEATS: new})
+def _fetch(step: ProgramStep, params: Params, result: LayerActions) -> None:
+    """Instruction beats; one that two instructions share is the later one's; END and padding belong to the stream's last."""
+    for engine, stream in step.streams.items():
+        position = beats = tag = 0
+        for instruction in step.of_engine(engine):
+            position += instruction_units(instruction.opcode) * UNIT_BYTES
+            new = position // params.bus_bytes - beats
+            tag = instruction["tag"]
+            result.add(tag, {Event.FETCH_BEATS: new, Event.READ_BEATS: new})
             beats += new
-    rest = -(-step.bytes // params.bus_bytes) - beats
-    result.add(last, {Event.FETCH_BEATS: rest, Event.READ_BEATS: rest})
+        rest = stream.bytes // params.bus_bytes - beats
+        result.add(tag, {Event.FETCH_BEATS: rest, Event.READ_BEATS: rest})
 
 
 def instruction_actions(instruction: Instruction, params: Params) -> dict[Key, int]:

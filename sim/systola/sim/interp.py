@@ -8,13 +8,13 @@ order that their waits allow (``order_seed``); a correct program gives the same 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from systola.hw.errors import DeviceError
-from systola.hw.isa import ENGINES, RECORD, RECORD_BYTES, Instruction, Opcode, VectorOp
+from systola.hw.isa import ENGINES, RECORD, RECORD_BYTES, Engine, Instruction, Opcode, VectorOp
 from systola.hw.params import Params
 
 __all__ = ["Interpreter"]
@@ -43,38 +43,29 @@ class Interpreter:
         }
 
     def execute(self, instruction: Instruction) -> None:
-        """Execute one instruction whose waits are over."""
+        """Execute one instruction whose waits are over; END has nothing to do."""
         if instruction.opcode is not Opcode.END:
             self._run[instruction.opcode](instruction)
 
-    def run(self, program: Iterable[Instruction], order_seed: int | None = None) -> None:
-        """Execute a program up to END, in program order, or engine by engine in a random order that the waits allow.
+    def run(self, streams: Mapping[Engine, Sequence[Instruction]], order_seed: int | None = None) -> None:
+        """Execute a program: each engine's instructions in order (END last, or left out), the engines in turn as far as their
+        waits allow, or in a random order that they allow.
 
         Raises DeviceError if the waits are never over.
         """
-        instructions = list(program)
-        queues = [[i for i in instructions if i.engine == engine] for engine in ENGINES]
         finished = [0] * len(ENGINES)
-        if order_seed is None:
-            for instruction in instructions:
-                self._require_ready(instruction, finished)
-                self.execute(instruction)
-                if instruction.engine is not None:
-                    finished[instruction.engine] += 1
-            return
-        choice = random.Random(order_seed)
-        while any(finished[e] < len(queues[e]) for e in ENGINES):
-            ready = [e for e in ENGINES if finished[e] < len(queues[e]) and _ready(queues[e][finished[e]], finished)]
+        position = dict.fromkeys(streams, 0)
+        choice = None if order_seed is None else random.Random(order_seed)
+        while left := [engine for engine, stream in streams.items() if position[engine] < len(stream)]:
+            ready = [engine for engine in left if _ready(streams[engine][position[engine]], finished)]
             if not ready:
-                raise DeviceError("the program waits for itself: no engine's next instruction can begin")
-            engine = choice.choice(ready)
-            self.execute(queues[engine][finished[engine]])
-            finished[engine] += 1
-
-    @staticmethod
-    def _require_ready(instruction: Instruction, finished: list[int]) -> None:
-        if not _ready(instruction, finished):
-            raise DeviceError(f"{instruction.opcode.name} waits for an instruction that comes later in the program")
+                names = ", ".join(engine.name.lower() for engine in left)
+                raise DeviceError(f"the program waits for itself: the next instruction of {names} can never begin")
+            for engine in ready if choice is None else [choice.choice(ready)]:
+                instruction = streams[engine][position[engine]]
+                self.execute(instruction)
+                position[engine] += 1
+                finished[engine] += instruction.opcode is not Opcode.END
 
     # --- transfers -------------------------------------------------------------------------------------------------
 
@@ -141,7 +132,7 @@ class Interpreter:
         for n in range(i["count_n"]):
             word, group = divmod(i["group"] + n, p.column_groups)
             lanes = slice(group * p.columns, (group + 1) * p.columns)
-            sums = self.accumulators[i["acc_address"] + n * pixels + np.arange(pixels)]
+            sums = self.accumulators[i["acc_address"] + n * i["acc_stride_n"] + np.arange(pixels)]
             records = self._records(i["param_address"] + n * p.drain_record_words, p.columns)
             codes = _stage_a(i, sums, records)
             if i["stage_b"]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from systola.hw.errors import DeviceError, ImageError
-from systola.hw.isa import ENGINES, ISA_VERSION, Instruction, Opcode, decode, instruction_units
+from systola.hw.isa import ENGINES, ISA_VERSION, Engine, Instruction, Opcode, decode, instruction_units
 from systola.hw.isa import UNIT_BYTES as UNIT
 from systola.hw.params import Params
 from systola.hw.registers import IDENTITY, REGISTERS, Control, Fault, Irq, Status
@@ -17,6 +17,7 @@ from systola.sim.interp import Interpreter
 __all__ = ["InterpDevice"]
 
 _ADDRESS = {register.name: register.address for register in REGISTERS}
+_NO_ENGINE = 7
 
 
 class InterpDevice:
@@ -58,19 +59,22 @@ class InterpDevice:
         """Nothing to end."""
 
     def _start(self) -> None:
-        try:
-            program = self._program()
-        except ImageError:
-            self._end(Status.FAULT | Fault.ILLEGAL_INSTRUCTION << 8, Irq.FAULT)
+        streams = {}
+        for engine in ENGINES:
+            stream = self._stream(engine)
+            if stream is None:
+                return
+            streams[engine] = stream
+        if not any(streams.values()):
+            self._illegal(0, _NO_ENGINE)
             return
         try:
-            self._interpreter.run(program, self._order_seed)
+            self._interpreter.run(streams, self._order_seed)
         except DeviceError:
             self._end(Status.FAULT | Fault.WATCHDOG << 8, Irq.FAULT)
             raise
-        for engine in ENGINES:
-            count = sum(1 for i in program if i.engine == engine)
-            self._registers[_ADDRESS[f"FINISHED_{engine.name}"]] = count & 0xFFFF
+        for engine, stream in streams.items():
+            self._registers[_ADDRESS[f"FINISHED_{engine.name}"]] = max(0, len(stream) - 1)
         self._end(Status.DONE, Irq.DONE)
 
     def _end(self, status: int, irq: Irq) -> None:
@@ -78,15 +82,28 @@ class InterpDevice:
         pending = self._registers.get(_ADDRESS["IRQ_STATUS"], 0)
         self._registers[_ADDRESS["IRQ_STATUS"]] = pending | irq
 
-    def _program(self) -> list[Instruction]:
-        first = self._registers.get(_ADDRESS["PROGRAM_ADDRESS"], 0)
-        code = self._memory[first : first + self._registers.get(_ADDRESS["PROGRAM_BYTES"], 0)].tobytes()
-        program: list[Instruction] = []
+    def _illegal(self, offset: int, engine: int) -> None:
+        self._registers[_ADDRESS["FAULT_ADDRESS_LOW"]] = offset
+        self._registers[_ADDRESS["FAULT_ENGINE"]] = engine
+        self._end(Status.FAULT | Fault.ILLEGAL_INSTRUCTION << 8, Irq.FAULT)
+
+    def _stream(self, engine: Engine) -> list[Instruction] | None:
+        """The instructions of an engine, END last; none if it has no stream. Returns None, after a fault, if it is no stream."""
+        first, size = (self._registers.get(_ADDRESS[f"STREAM_{what}_{engine.name}"], 0) for what in ("ADDRESS", "BYTES"))
+        code = self._memory[first : first + size].tobytes()
+        stream: list[Instruction] = []
         position = 0
-        while not program or program[-1].opcode is not Opcode.END:
-            program.append(decode(code[position : position + 3 * UNIT]))
-            position += instruction_units(program[-1].opcode) * UNIT
-        return program
+        while size and (not stream or stream[-1].opcode is not Opcode.END):
+            if position < len(code) and code[position] & 15 not in (engine + 1, Opcode.END):
+                self._illegal(position, engine)
+                return None
+            try:
+                stream.append(decode(code[position : position + 3 * UNIT]))
+            except ImageError:
+                self._illegal(len(code), engine)
+                return None
+            position += instruction_units(stream[-1].opcode) * UNIT
+        return stream
 
 
 def _identity(params: Params) -> dict[str, int]:

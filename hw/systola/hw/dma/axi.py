@@ -21,8 +21,8 @@ __all__ = ["FETCH_ID", "FETCH_OUTSTANDING", "LOAD_ID", "NO_ENGINE", "AxiGuard", 
 FETCH_ID = 0
 LOAD_ID = 1
 
-FETCH_OUTSTANDING = 4
-"""Bursts of instructions in flight, beside the ``read_outstanding`` of the load engine."""
+FETCH_OUTSTANDING = 10
+"""Bursts of instructions in flight, beside the ``read_outstanding`` of the load engine: two of each stream."""
 
 NO_ENGINE = 7
 """FAULT_ENGINE of the fetch unit."""
@@ -31,13 +31,15 @@ NO_ENGINE = 7
 class ReadChannel(wiring.Component):
     """AR and R: two users, told apart by their id.
 
-    A request taken in cycle n is on the bus in cycle n + 1; fetch goes first. A beat accepted from the bus in cycle n is
-    offered to its user in cycle n + 1. ``abort``: requests are not taken, beats are dropped. ``idle``: no request is offered to
-    the bus and no beat is owed. ``error``: 1 for one cycle, the cycle after a beat with an error response was offered, with the
-    burst's address and engine. ``request``, ``beat``, ``fetch_beat``: 1 in the cycle after one was accepted.
+    A request taken in cycle n is on the bus in cycle n + 1. Where both users have one, load goes first, or fetch with
+    ``fetch_urgent``. A beat accepted from the bus in cycle n is offered to its user in cycle n + 1. ``abort``: requests are not
+    taken, beats are dropped. ``idle``: no request is offered to the bus and no beat is owed. ``error``: 1 for one cycle, the
+    cycle after a beat with an error response was offered, with the burst's address and engine. ``request``, ``beat``,
+    ``fetch_beat``: 1 in the cycle after one was accepted.
     """
 
     fetch: Any
+    fetch_urgent: Any
     load: Any
     bus: Any
     abort: Any
@@ -53,6 +55,7 @@ class ReadChannel(wiring.Component):
         self._params = params
         super().__init__({
             "fetch": In(ReadPortSignature(params)),
+            "fetch_urgent": In(1),
             "load": In(ReadPortSignature(params)),
             "bus": Out(Axi4ReadSignature(params)),
             "abort": In(1),
@@ -82,9 +85,9 @@ class ReadChannel(wiring.Component):
         fetch, load, bus = self.fetch.request, self.load.request, self.bus
         m.d.comb += [
             free.eq((~bus.ar_valid | bus.ar_ready) & ~self.abort),
-            fetch.ready.eq(free & fetch_queue.w_rdy),
+            fetch.ready.eq(free & fetch_queue.w_rdy & (self.fetch_urgent | ~load.valid)),
             take_fetch.eq(fetch.valid & fetch.ready),
-            load.ready.eq(free & load_queue.w_rdy & ~(fetch.valid & fetch_queue.w_rdy)),
+            load.ready.eq(free & load_queue.w_rdy & ~(self.fetch_urgent & fetch.valid & fetch_queue.w_rdy)),
             take_load.eq(load.valid & load.ready),
         ]
         with m.If(~bus.ar_valid | bus.ar_ready):
@@ -247,6 +250,7 @@ class AxiGuard(wiring.Component):
     """
 
     fetch: Any
+    fetch_urgent: Any
     load: Any
     store: Any
     read_bus: Any
@@ -267,6 +271,7 @@ class AxiGuard(wiring.Component):
         self._params = params
         super().__init__({
             "fetch": In(ReadPortSignature(params)),
+            "fetch_urgent": In(1),
             "load": In(ReadPortSignature(params)),
             "store": In(WritePortSignature(params)),
             "read_bus": Out(Axi4ReadSignature(params)),
@@ -296,6 +301,7 @@ class AxiGuard(wiring.Component):
         wiring.connect(m, writes.bus, wiring.flipped(self.write_bus))
         m.d.comb += [
             reads.abort.eq(self.abort),
+            reads.fetch_urgent.eq(self.fetch_urgent),
             writes.abort.eq(self.abort),
             self.quiet.eq(self.abort & reads.idle & writes.idle),
             self.fault.eq(reads.error | writes.error),

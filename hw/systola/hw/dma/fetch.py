@@ -1,215 +1,279 @@
-"""Instruction fetch: reads the program and hands each instruction to its engine's queue."""
+"""Instruction fetch: reads each engine's stream, ahead of use, straight into the engine's queue."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
-from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from systola.hw.dma.axi import FETCH_OUTSTANDING
 from systola.hw.dma.bursts import BurstSplitter
 from systola.hw.dma.packing import Unpack
 from systola.hw.dma.ports import ReadPortSignature
-from systola.hw.dma.slices import Skid
-from systola.hw.interfaces import instruction_layout
-from systola.hw.isa import ENGINES, UNIT_BYTES, Opcode, instruction_units
+from systola.hw.isa import ENGINES, UNIT_BYTES, Engine, Opcode, instruction_units
 from systola.hw.params import Params
 
-__all__ = ["BUFFER_BYTES", "BURST_BYTES", "WORD_BYTES", "Dispatch", "Fetch"]
+__all__ = ["WORD_BYTES", "ChunkPlanner", "Fetch", "chunk_bytes", "streams_layout"]
 
 WORD_BYTES = 16
-"""Instructions travel to the queues in words of this size, lowest first: UNIT_BYTES / 16 of them a unit."""
+"""Instructions travel to the queues in words of this size, lowest first."""
 
-BUFFER_BYTES = 1024
-"""Bytes read ahead: with a memory latency of 100 cycles, a 64-byte instruction every 8 cycles."""
+CHUNK_BEATS = 16
+CHUNK_BYTES = 256
+"""What is asked for at a time, at most: short, so that a load never waits long behind it."""
 
-BURST_BYTES = 256
-"""Longest burst, unless ``burst_beats`` is less: short, so that a load never waits long behind it."""
-
-_WORDS_BITS = 28
-_WORDS_PER_UNIT = UNIT_BYTES // WORD_BYTES
+streams_layout = data.ArrayLayout(32, len(ENGINES))
+"""A number of 32 bits for each engine's stream."""
 
 
-def _destinations() -> dict[str, Any]:
-    return {
-        "queues": Out(stream.Signature(unsigned(8 * WORD_BYTES))).array(len(ENGINES)),
-        "end_valid": Out(1),
-        "end": Out(instruction_layout(Opcode.END)),
-        "illegal": Out(1),
-        "illegal_offset": Out(32),
-    }
+def chunk_bytes(params: Params) -> int:
+    """Bytes asked for at a time: at most half of a queue, so that the other half lasts until they come."""
+    return max(params.stream_granule_bytes, min(CHUNK_BYTES, CHUNK_BEATS * params.bus_bytes, params.queue_bytes // 2))
 
 
-class Dispatch(wiring.Component):
-    """Sends the words of each instruction to the queue that its opcode names.
+def _chunk_bits(params: Params) -> int:
+    return exact_log2(chunk_bytes(params) // WORD_BYTES)
 
-    ``words``: the program, in order. ``queues``: one per engine; a word leaves a cycle after it was taken, or when the queue
-    has room. ``end_valid``: END was reached; ``end`` holds it; nothing more is taken. ``illegal``: 1 for one cycle when a unit
-    begins with an opcode that does not exist, or the program's ``final`` word was not that of an END; ``illegal_offset``: the
-    byte offset of that unit, or of the program's end; nothing more is taken.
+
+def _flight_layout(params: Params) -> data.StructLayout:
+    """A chunk that was asked for."""
+    return data.StructLayout({"engine": len(ENGINES), "words_minus_one": _chunk_bits(params)})
+
+
+class ChunkPlanner(wiring.Component):
+    """Says which part of which stream is read next: in turn, a chunk of each stream whose queue has room for one; but if queues
+    have less than a chunk, only of those.
+
+    ``start``: one cycle, only after reset; ``addresses`` (byte offsets from ``dram_base``) and ``sizes`` (bytes) are multiples of
+    ``stream_granule_bytes`` and constant from then on. ``freed`` bit e: a word has left queue e; what was asked for counts as in
+    the queue. The first chunk of each stream is one granule: so every engine soon has an instruction, load first. A chunk more of
+    each is asked for at once, the rest not before load has its first instruction: thus its data are not behind all of that.
+
+    ``chunks``: bus ``address`` and ``words_minus_one``; with it, ``engine``: whose it is, one bit for each. The first one is
+    valid 3 cycles after ``start``, then one every 4 cycles. ``urgent``: some queue has less than a chunk, and its stream more.
     """
 
-    words: Any
-    final: Any
-    queues: Any
-    end_valid: Any
-    end: Any
-    illegal: Any
-    illegal_offset: Any
+    start: Any
+    dram_base: Any
+    addresses: Any
+    sizes: Any
+    freed: Any
+    chunks: Any
+    engine: Any
+    urgent: Any
 
-    def __init__(self) -> None:
-        super().__init__({"words": In(stream.Signature(unsigned(8 * WORD_BYTES))), "final": In(1), **_destinations()})
+    def __init__(self, params: Params) -> None:
+        self._params = params
+        self._granule_bits = exact_log2(params.stream_granule_bytes)
+        self._words_bits = _chunk_bits(params)  # words of a chunk
+        self._chunk_bits = self._words_bits + exact_log2(WORD_BYTES) - self._granule_bits  # granules of a chunk
+        address_bits = params.config.bus.address_bits
+        chunk = data.StructLayout({"address": address_bits, "words_minus_one": self._words_bits})
+        super().__init__({
+            "start": In(1),
+            "dram_base": In(address_bits),
+            "addresses": In(streams_layout),
+            "sizes": In(streams_layout),
+            "freed": In(len(ENGINES)),
+            "chunks": Out(stream.Signature(cast("Any", chunk))),
+            "engine": Out(len(ENGINES), init=1 << Engine.STORE),
+            "urgent": Out(1),
+        })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """A register for the word with its destination, one bit per engine; zero: none."""
+        """Choose a stream; find the chunk's size; hand it over; let the counts settle."""
         m = Module()
-        word = Signal(8 * WORD_BYTES)
-        target = Signal(len(ENGINES))  # where the instruction goes
-        waiting = Signal(len(ENGINES))  # where the word in the register still has to go
-        left = Signal(range(3 * _WORDS_PER_UNIT))  # words of the instruction to come
-        offset = Signal(_WORDS_BITS)
-        halted, take = Signal(), Signal()
-        sent = Signal()
-        for engine, queue in enumerate(self.queues):
-            m.d.comb += [queue.payload.eq(word), queue.valid.eq(waiting[engine])]
-        m.d.comb += [
-            sent.eq((waiting & Cat(*(queue.ready for queue in self.queues))).any()),
-            self.words.ready.eq(~halted & (~waiting.any() | sent)),
-            take.eq(self.words.valid & self.words.ready),
-        ]
-        m.d.sync += self.illegal.eq(0)
-        with m.If(sent):
-            m.d.sync += waiting.eq(0)
-        with m.If(take):
-            m.d.sync += [word.eq(self.words.payload), offset.eq(offset + 1), left.eq(left - 1), waiting.eq(target)]
-            with m.If(self.final):
-                m.d.sync += [halted.eq(1), self.illegal.eq(1), self.illegal_offset[exact_log2(WORD_BYTES) :].eq(offset + 1)]
-            with m.If(left == 0):
-                self._begin(m, target, waiting, left, halted, offset)
+        granules = 32 - self._granule_bits
+        # Of each stream: the next granule, the granules left, minus one; are there any; was there no chunk yet.
+        at = [Signal(granules, name=f"at_{e.name.lower()}") for e in ENGINES]
+        left = [Signal(granules, name=f"left_{e.name.lower()}") for e in ENGINES]
+        more, fresh = Signal(len(ENGINES)), Signal(len(ENGINES), init=(1 << len(ENGINES)) - 1)
+        wanting, taken = self._room(m, more)
+        chosen_at, chosen_left = Signal(granules), Signal(granules)
+        final = Signal()
+        with m.If(self.start):
+            for e in ENGINES:
+                size = self.sizes[e][self._granule_bits :]
+                m.d.sync += [at[e].eq(self.addresses[e][self._granule_bits :]), left[e].eq(size - 1), more[e].eq(size != 0)]
+        with m.FSM():
+            with m.State("CHOOSE"):
+                self._choose(m, wanting, (at, chosen_at), (left, chosen_left))
+                with m.If(wanting.any()):
+                    m.next = "SIZE"
+            with m.State("SIZE"):
+                self._size(m, chosen_at, chosen_left, (fresh & self.engine).any(), final)
+                m.d.sync += self.chunks.valid.eq(1)
+                m.next = "HAND"
+            with m.State("HAND"), m.If(self.chunks.ready):
+                m.d.comb += taken.eq(1)
+                m.d.sync += [self.chunks.valid.eq(0), fresh.eq(fresh & ~self.engine)]
+                size = self.chunks.payload.words_minus_one[self._words_bits - self._chunk_bits :]
+                for e in ENGINES:
+                    with m.If(self.engine[e]):
+                        m.d.sync += [at[e].eq(chosen_at + size + 1), left[e].eq(chosen_left - size - 1), more[e].eq(~final)]
+                m.next = "SETTLE"
+            with m.State("SETTLE"):
+                m.next = "CHOOSE"
         return m
 
-    def _begin(self, m: Module, target: Signal, waiting: Signal, left: Signal, halted: Signal, offset: Signal) -> None:
-        """What the first word of an instruction says."""
-        with m.Switch(self.words.payload[:4]):
-            for opcode in Opcode:
-                with m.Case(opcode):
-                    if opcode is Opcode.END:
-                        m.d.sync += [halted.eq(1), waiting.eq(0), self.illegal.eq(0), self.end_valid.eq(1)]
-                        m.d.sync += self.end.as_value().eq(self.words.payload)
-                    else:
-                        bit = 1 << opcode - 1
-                        m.d.sync += [target.eq(bit), waiting.eq(bit)]
-                        m.d.sync += left.eq(instruction_units(opcode) * _WORDS_PER_UNIT - 1)
-            with m.Default():
-                m.d.sync += [halted.eq(1), waiting.eq(0), self.illegal.eq(1)]
-                m.d.sync += self.illegal_offset[exact_log2(WORD_BYTES) :].eq(offset)
+    def _choose(self, m: Module, wanting: Value, *choices: tuple[list[Signal], Signal]) -> None:
+        """The next engine after the last one that wants a chunk, and its numbers."""
+        count = len(ENGINES)
+        nearest = Signal(count)
+        with m.Switch(self.engine):
+            for last in range(count):
+                with m.Case(1 << last):
+                    for distance in reversed(range(1, count + 1)):
+                        with m.If(wanting[(last + distance) % count]):
+                            m.d.comb += nearest.eq(1 << (last + distance) % count)
+        with m.If(wanting.any()):
+            m.d.sync += self.engine.eq(nearest)
+        with m.Switch(nearest):
+            for e in ENGINES:
+                with m.Case(1 << e):
+                    m.d.sync += [chosen.eq(numbers[e]) for numbers, chosen in choices]
+
+    def _size(self, m: Module, at: Signal, left: Signal, fresh: Value, final: Signal) -> None:
+        """A granule at first, then a chunk, but no more than is left."""
+        bits = self._chunk_bits
+        low, high = left[:bits], left[bits:].any()
+        ends = ~high & ~(fresh & low.any())
+        size = Mux(fresh, 0, Mux(high, (1 << bits) - 1, low))[:bits]
+        chunk = self.chunks.payload
+        m.d.sync += [
+            final.eq(ends),
+            chunk.words_minus_one.eq(Cat(Const(-1, self._words_bits - bits), size)),
+            chunk.address.eq(self.dram_base + Cat(Const(0, self._granule_bits), at)),
+        ]
+
+    def _room(self, m: Module, more: Signal) -> tuple[Signal, Signal]:
+        """Whose turn it may be, a cycle late; and a signal to be 1 when a chunk is taken."""
+        room, low, taken = Signal(len(ENGINES)), Signal(len(ENGINES)), Signal()
+        wanting, pressing = Signal(len(ENGINES)), Signal(len(ENGINES))
+        depth = self._params.queue_bytes // WORD_BYTES
+        chunk = 1 << self._words_bits
+        for e in ENGINES:
+            used = Signal(range(depth + 1), name=f"used_{e.name.lower()}")
+            asked = Mux(taken & self.engine[e], self.chunks.payload.words_minus_one + 1, 0)
+            with m.If((taken & self.engine[e]) | self.freed[e]):
+                m.d.sync += used.eq(used + asked - self.freed[e])
+            m.d.comb += [room[e].eq(used <= depth - chunk), low[e].eq(used < chunk)]
+        m.d.comb += pressing.eq(more & room & low)
+        m.d.sync += [
+            self.urgent.eq(pressing.any()),
+            wanting.eq(Mux(pressing.any(), pressing, Mux(self._begun(m), more & room, 0))),
+        ]
+        with m.If(self.start):
+            m.d.sync += wanting.eq(Cat(size[self._granule_bits :].any() for size in self.sizes))
+        return wanting, taken
+
+
+    def _begun(self, m: Module) -> Value:
+        """The load engine has its first instruction, so the word after it has left the queue; or it never gets one."""
+        words = instruction_units(Opcode.LOAD) * UNIT_BYTES // WORD_BYTES
+        left = Signal(range(words + 1), init=words)
+        begun = Signal()
+        with m.If(self.freed[Engine.LOAD] & ~begun):
+            m.d.sync += [left.eq(left - 1), begun.eq(left == 0)]
+        with m.If(self.start):
+            m.d.sync += begun.eq(self.sizes[Engine.LOAD] == 0)
+        return begun
 
 
 class Fetch(wiring.Component):
-    """Reads the program once after ``start``, ahead as far as its buffer has room, never past its end.
+    """Reads every stream once after ``start``, each as far ahead as its queue has room, never past its end.
 
-    ``program_address`` (byte offset from ``dram_base``) and ``program_bytes``: multiples of 64, constant from ``start`` on.
-    ``start``: one cycle, only after reset and with nothing in flight. ``read``: to the guard; its beats are always taken. The
-    rest is as in ``Dispatch``; a program of no bytes is illegal at offset 0. After END some bursts may still be in flight (the
-    padding).
+    ``stream_addresses``, ``stream_bytes``, ``dram_base``, ``start``, ``freed``: as ChunkPlanner says; ``dram_base`` is a multiple
+    of ``stream_granule_bytes`` too. ``read``: to the guard; nothing is in flight at ``start``. ``urgent``: its request should not
+    wait for others. ``word``, ``put``: in a cycle with bit e of ``put``, the next word of stream e, for which there is room.
     """
 
-    program_address: Any
-    program_bytes: Any
+    stream_addresses: Any
+    stream_bytes: Any
     dram_base: Any
     start: Any
+    freed: Any
     read: Any
-    queues: Any
-    end_valid: Any
-    end: Any
-    illegal: Any
-    illegal_offset: Any
+    urgent: Any
+    word: Any
+    put: Any
 
     def __init__(self, params: Params) -> None:
         self._params = params
         super().__init__({
-            "program_address": In(32),
-            "program_bytes": In(32),
+            "stream_addresses": In(streams_layout),
+            "stream_bytes": In(streams_layout),
             "dram_base": In(params.config.bus.address_bits),
             "start": In(1),
+            "freed": In(len(ENGINES)),
             "read": Out(ReadPortSignature(params)),
-            **_destinations(),
+            "urgent": Out(1),
+            "word": Out(8 * WORD_BYTES),
+            "put": Out(len(ENGINES)),
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """The program is one row of words: bursts → buffer → words → queues."""
+        """Chunks → bursts; beats → words, with the queue of who asked for them."""
         m = Module()
-        bus_bytes = self._params.bus_bytes
-        burst_beats = max(1, min(self._params.config.bus.burst_beats, BURST_BYTES // bus_bytes))
-        m.submodules.splitter = splitter = BurstSplitter(self._params, WORD_BYTES, _WORDS_BITS, burst_beats)
-        m.submodules.unpack = unpack = Unpack(bus_bytes, WORD_BYTES, _WORDS_BITS)
-        # A memory's output comes late in the cycle: it is registered before anything is decoded.
-        m.submodules.stage = stage = Skid(unpack.words.payload.shape())
-        m.submodules.dispatch = dispatch = Dispatch()
-        wiring.connect(m, unpack.words, stage.i)
-        self._start(m, splitter, unpack)
-        self._buffer(m, splitter, unpack, burst_beats)
-        illegal = Signal()  # an empty program
-        m.d.sync += illegal.eq(self.start & (self.program_bytes == 0))
+        params = self._params
+        burst_beats = max(1, min(params.config.bus.burst_beats, chunk_bytes(params) // params.bus_bytes))
+        m.submodules.planner = planner = ChunkPlanner(params)
+        m.submodules.splitter = splitter = BurstSplitter(params, WORD_BYTES, _chunk_bits(params), burst_beats)
+        # As many as there are bursts in flight, and those in the planner and the splitter: it is never full for long.
+        m.submodules.flights = flights = SyncFIFO(width=_flight_layout(params).size, depth=FETCH_OUTSTANDING + 2)
+        row, chunk = splitter.rows, planner.chunks
         m.d.comb += [
-            dispatch.words.valid.eq(stage.o.valid),
-            dispatch.words.payload.eq(stage.o.payload.data),
-            dispatch.final.eq(stage.o.payload.final),
-            stage.o.ready.eq(dispatch.words.ready),
-            self.end_valid.eq(dispatch.end_valid),
-            self.end.eq(dispatch.end),
-            self.illegal.eq(dispatch.illegal | illegal),
-            self.illegal_offset.eq(dispatch.illegal_offset),
+            planner.start.eq(self.start),
+            planner.dram_base.eq(self.dram_base),
+            planner.addresses.eq(self.stream_addresses),
+            planner.sizes.eq(self.stream_bytes),
+            planner.freed.eq(self.freed),
+            self.urgent.eq(planner.urgent),
+            row.valid.eq(chunk.valid & flights.w_rdy),
+            row.payload.address.eq(chunk.payload.address),
+            row.payload.words_minus_one.eq(chunk.payload.words_minus_one),
+            chunk.ready.eq(row.ready & flights.w_rdy),
+            flights.w_en.eq(chunk.valid & chunk.ready),
+            flights.w_data.eq(Cat(planner.engine, chunk.payload.words_minus_one)),
         ]
-        for inner, outer in zip(dispatch.queues, self.queues, strict=True):
-            wiring.connect(m, inner, wiring.flipped(outer))
+        wiring.connect(m, splitter.bursts, wiring.flipped(self.read.request))
+        self._unpack(m, flights)
         return m
 
-    def _start(self, m: Module, splitter: BurstSplitter, unpack: Unpack) -> None:
-        """The row, given once to each side."""
-        word, beat = exact_log2(WORD_BYTES), exact_log2(self._params.bus_bytes)
-        row = splitter.rows.payload
-        with m.If(splitter.rows.ready):
-            m.d.sync += splitter.rows.valid.eq(0)
-        with m.If(unpack.rows.ready):
-            m.d.sync += unpack.rows.valid.eq(0)
-        with m.If(self.start & (self.program_bytes != 0)):
-            m.d.sync += [
-                splitter.rows.valid.eq(1),
-                unpack.rows.valid.eq(1),
-                row.address.eq(self.dram_base + self.program_address),
-                row.words_minus_one.eq(self.program_bytes[word:] - 1),
-            ]
+    def _unpack(self, m: Module, flights: SyncFIFO) -> None:
+        """Words of one chunk after the other; ``engine`` is that of the chunk in hand."""
+        flight = data.View(_flight_layout(self._params), flights.r_data)
+        m.submodules.unpack = unpack = Unpack(self._params.bus_bytes, WORD_BYTES, _chunk_bits(self._params))
+        engine = Signal(len(ENGINES))
         m.d.comb += [
-            unpack.rows.payload.words_minus_one.eq(row.words_minus_one),
-            unpack.rows.payload.position.eq(row.address[word:beat] if beat > word else 0),
+            unpack.rows.valid.eq(flights.r_rdy),
+            unpack.rows.payload.words_minus_one.eq(flight.words_minus_one),
+            flights.r_en.eq(unpack.rows.ready),
+            unpack.words.ready.eq(1),
+            self.word.eq(unpack.words.payload.data),
+            self.put.eq(Mux(unpack.words.valid, engine, 0)),
         ]
+        with m.If(flights.r_rdy & unpack.rows.ready):
+            m.d.sync += engine.eq(flight.engine)
+        self._take_beats(m, unpack.beats)
 
-    def _buffer(self, m: Module, splitter: BurstSplitter, unpack: Unpack, burst_beats: int) -> None:
-        """A burst is requested only if there is room for the longest one."""
-        depth = max(2 * burst_beats, BUFFER_BYTES // self._params.bus_bytes)
+    def _take_beats(self, m: Module, sink: Any) -> None:
+        """Where a beat holds several words, two chunks are buffered: else the beats of loads behind them would wait."""
+        beats = self.read.beats
+        if self._params.bus_bytes <= WORD_BYTES:
+            wiring.connect(m, wiring.flipped(beats), sink)
+            return
+        depth = max(2, 2 * chunk_bytes(self._params) // self._params.bus_bytes)
         m.submodules.buffer = buffer = SyncFIFOBuffered(width=8 * self._params.bus_bytes, depth=depth)
-        used = Signal(range(depth + 1))  # beats requested and not yet unpacked
-        request, burst = self.read.request, splitter.bursts
-        requested, freed = Signal(), Signal()
-        # A cycle late, hence a request every second cycle: this way no user of the bus waits for the comparison.
-        room = Signal()
-        m.d.sync += room.eq((used <= depth - burst_beats) & ~requested)
         m.d.comb += [
-            request.payload.eq(burst.payload),
-            request.valid.eq(burst.valid & room),
-            burst.ready.eq(request.ready & room),
-            requested.eq(request.valid & request.ready),
-            freed.eq(buffer.r_rdy & buffer.r_en),
-            buffer.w_data.eq(self.read.beats.payload),
-            buffer.w_en.eq(self.read.beats.valid),
-            self.read.beats.ready.eq(1),
-            unpack.beats.payload.eq(buffer.r_data),
-            unpack.beats.valid.eq(buffer.r_rdy),
-            buffer.r_en.eq(unpack.beats.ready),
+            buffer.w_data.eq(beats.payload),
+            buffer.w_en.eq(beats.valid),
+            beats.ready.eq(buffer.w_rdy),
+            sink.payload.eq(buffer.r_data),
+            sink.valid.eq(buffer.r_rdy),
+            buffer.r_en.eq(sink.ready),
         ]
-        m.d.sync += used.eq(used + Mux(requested, request.payload.length + 1, 0) - freed)
-

@@ -140,8 +140,8 @@ class DrainEngine(Component):
             m.d.sync += begun.eq(0)
         with m.Elif(residual.load):
             m.d.sync += begun.eq(1)
-        with m.If(planner.start & block.first):
-            m.d.sync += self.acc.address.eq(fields.acc_address)
+        with m.If(planner.start):
+            m.d.sync += self.acc.address.eq(block.acc_address)
         with m.Elif(walker.advance):
             m.d.sync += self.acc.address.eq(self.acc.address + 1)
 

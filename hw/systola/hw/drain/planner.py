@@ -29,11 +29,11 @@ def block_layout(params: Params) -> data.StructLayout:
     """What the engine needs of a block besides the instruction's own fields."""
     address_bits = params.scratchpad_address_bits
     return data.StructLayout({
-        "dst_address": address_bits,  # word of the block's first output
+        "acc_address": params.accumulator_address_bits,  # accumulator word of the block's first pixel
+        "dst_address": address_bits,  # word of its first output
         "b_address": address_bits,  # word of its first residual
         "group": range(max(2, params.column_groups)),
         "operand": 1,  # it has a residual
-        "first": 1,  # first block of its instruction
         "last": 1,
     })
 
@@ -119,11 +119,11 @@ class BlockPlanner(Component):
         offered = self.instruction.payload
         m.d.sync += [
             self.fields.eq(offered),
+            self.block.acc_address.eq(offered.acc_address),
             self.block.dst_address.eq(offered.dst_address),
             self.block.b_address.eq(offered.b_address),
             self.block.group.eq(offered.group),
             self.block.operand.eq(offered.stage_b & offered.operand),
-            self.block.first.eq(1),
             self.block.last.eq(offered.count_n == 1),
         ]
 
@@ -132,7 +132,7 @@ class BlockPlanner(Component):
         remaining = self.fields.count_n
         m.d.sync += [
             remaining.eq(remaining - 1),
-            self.block.first.eq(0),
+            self.block.acc_address.eq(self.block.acc_address + self.fields.acc_stride_n),
             self.block.last.eq(remaining == 2),
         ]
         wraps: Value = self.block.group == self._params.column_groups - 1
