@@ -44,8 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.publish:
-        if options.only or options.quick or options.backend != "rtl":
-            parser.error("--publish is for all figures: leave out --only, --quick and --backend")
+        if options.only or options.accel or options.quick or options.backend != "rtl":
+            parser.error("--publish is for all figures: leave out --only, --accel, --quick and --backend")
         options.markdown = options.markdown or PUBLISHED / "full-speed.md"
         options.json = options.json or PUBLISHED / "full-speed.json"
     if options.source is not None:
@@ -71,6 +71,7 @@ def missed(figures: Figures) -> bool:
 
 def _measure(options: argparse.Namespace) -> Figures:
     entries = [entry for entry in FULL_SPEED if _chosen(entry.name, options, entry.name in QUICK)]
+    entries = [entry for entry in entries if options.accel in (None, entry.accel)]
     found = [(entry, find_model(entry)) for entry in entries]
     for name in [entry.label for entry, path in found if path is None]:
         _tell(f"{name}: not here; set SYSTOLA_MODELS to the folder of networks")
@@ -101,6 +102,7 @@ def _network(entry: Entry, path: Path, backend: str) -> Figures:
         build = in_process("build", {"accel": accelerator_source(entry.accel)})  # what is wrong with it, the run says again
     _tell(f"{entry.label} on {entry.accel}")
     row = measured(entry, path, backend, spill=False) | {"accelerator": entry.accel}
+    _tell(row["error"] if "error" in row else f"  {row['cycles_per_inference']} cycles in {row['seconds_total']:.0f} s")
     if build.get("built"):
         row["build_seconds"] = build["seconds"]
     return row if "error" in row else limited(row, entry)
@@ -156,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Every target of the machine at full speed, beside its figure.")
     names = sorted({*(entry.name for entry in FULL_SPEED), DRAWN_NAME, ALONE_NAME})
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}; repeatable")
+    parser.add_argument("--accel", help="of the named networks only what runs on this accelerator")
     parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK)}, {QUICK_DRAWN} drawn networks, no repetitions")
     parser.add_argument("--backend", choices=("rtl", "interp"), default="rtl", help="interp: exactness without cycles")
     parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="tables of figures written before; runs nothing")
