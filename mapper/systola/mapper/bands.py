@@ -64,7 +64,7 @@ def bands_of_rows(extent: int, rows: int) -> Bands:
 def rows_needed(made: Bands, window: Window, upsample: int, extent: int, multiple: int) -> Bands:
     """Rows of a layer's input that the rows it makes in each band read.
 
-    ``upsample``: the layer's factor along y. ``extent``: rows of its input. ``multiple``: rows of the input that are made together.
+    ``upsample``: the layer's factor along y. ``extent``: rows of its input. ``multiple``: rows of it that are made together.
     """
     first, end = made.fresh_low // upsample, made.high // upsample
     low = first * window.stride[0] - window.padding[0][0]
@@ -110,12 +110,18 @@ def make_ring(bands: Bands, ahead: int, *, loaded: bool) -> Ring:
     ``loaded``: a new turn's rows are loaded again rather than written twice.
     """
     count = len(bands)
-    for turn in range(1, min(count, 4 * (ahead + 2))):
+    for turn in range(max(1, ahead + (0 if loaded else _overlap(bands))), count):
         if _has_room(bands, turn, ahead, loaded=loaded):
             firsts = np.arange(0, count, turn)
             lasts = np.minimum(firsts + turn, count) - 1
             return Ring(bands, turn, int((bands.high[lasts] - bands.low[firsts]).max()))
     return Ring(bands, count, int(bands.high[-1] - bands.low[0]))
+
+
+def _overlap(bands: Bands) -> int:
+    """Later bands that need some row of one in the middle."""
+    middle = len(bands) // 2
+    return int(np.searchsorted(bands.low, bands.high[middle], side="left")) - middle - 1
 
 
 def _has_room(bands: Bands, turn: int, ahead: int, *, loaded: bool) -> bool:

@@ -222,9 +222,8 @@ class Fusion:
         while len(chain) < last - first + 2:
             index = last - len(chain) + 1
             shape = self.shape(index)
-            below = self.shape(index - 1) if index > 0 and len(chain) <= last - first else None
-            multiple = _multiple(below) if below is not None else 1
-            chain.append(rows_needed(chain[-1], shape.window, _multiple(shape), shape.input.height, multiple))
+            together = self._made_together(index)
+            chain.append(rows_needed(chain[-1], shape.window, _multiple(shape), shape.input.height, together))
         return chain[: last - first + 2][::-1]
 
     def _made_together(self, index: int) -> int:

@@ -240,7 +240,9 @@ def _fuse_what_pays(planner: _Planner) -> None:
         return planner.cost(index, index)
 
     def together(first: int, last: int) -> float:
-        """With what is pinned around it, or without."""
+        """With what is pinned around it, or without; for tensors that fit on chip whole it is not worth it."""
+        if all(layer.output in pinned for layer in layers[first:last]):
+            return float("inf")
         kept = planner.group_cost(first, last)
         names = (name for layer in layers[first : last + 1] for name in (_input(layer), _operand(layer), layer.output))
         around = {planner.whole(name) for name in names}
@@ -420,21 +422,22 @@ def _place_resident(
 def _place_group(
     planner: _Planner, scratchpad: _Scratchpad, group: tuple[int, int], taken: list[Extent], compact: bool
 ) -> FusedPlan | None:
-    """The cheapest tiling of a group whose buffers find room."""
+    """The cheapest tiling of a group whose buffers find room, if need be at the lowest addresses that are free."""
     first, last = group
     homes = planner.group_homes(first, last)
     for tiling in planner.fusion.tilings(first, last, homes):
-        used, addresses = list(taken), {}
-        for key, words in tiling.buffers.items():
-            address = scratchpad.find(words, used, first, compact)
-            if address is None:
-                break
-            addresses[key] = address
-            used.append((address, words))
-        else:
-            for extent in used[len(taken) :]:
-                scratchpad.use(extent, last)
-            return FusedPlan(first, last, homes, tiling, addresses)
+        for tight in dict.fromkeys((compact, True)):
+            used, addresses = list(taken), {}
+            for key, words in sorted(tiling.buffers.items(), key=lambda item: -item[1] if tight else 0):
+                address = scratchpad.find(words, used, first, tight)
+                if address is None:
+                    break
+                addresses[key] = address
+                used.append((address, words))
+            else:
+                for extent in used[len(taken) :]:
+                    scratchpad.use(extent, last)
+                return FusedPlan(first, last, homes, tiling, addresses)
     return None
 
 
