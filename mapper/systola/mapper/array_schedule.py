@@ -184,38 +184,24 @@ class ArrayEmitter:
         operand = self.layer.stage_b is not None and self.layer.stage_b.operand is not None
         b = self.ports.operand(area, step) if operand else None
         targets = self.ports.targets(area, step)
-        drains = [drain for patch in targets for drain in self.drains(part, patch, records, b)]
-        return [*drains, *self.ports.stores(targets[0])]
+        return [*(self.drain(part, patch, records, b) for patch in targets), *self.ports.stores(targets[0])]
 
-    def drains(self, part: ArrayPart, patch: Patch, records: int, operand: Patch | None) -> Iterator[Work]:
-        """The drain instructions of a part, of the rows that ``patch`` holds: one, or one a block where these are not all rows,
-        as a block's accumulators then do not follow those of the block before."""
-        if patch.area.rows == part.rows:
-            yield self.drain(part, (0, part.blocks[1]), patch, records, operand)
-            return
-        for block in range(part.blocks[1]):
-            yield self.drain(part, (block, 1), patch, records, operand)
-
-    def drain(self, part: ArrayPart, blocks: Span, patch: Patch, records: int, operand: Patch | None) -> Work:
-        """The drain instruction of some of a part's blocks; ``records``, ``patch``, ``operand``: of all of them."""
-        layer, area, groups = self.layer, patch.area, self.params.column_groups
-        (block, count), record_words = blocks, self.params.drain_record_words
-        within = Area((area.planes[0] + block // groups, -(-count // groups)), area.rows, area.columns)
-        target, first_record = patch.part(within), records + block * record_words
+    def drain(self, part: ArrayPart, patch: Patch, records: int, operand: Patch | None) -> Work:
+        """The drain instruction of a part, of the rows that ``patch`` holds."""
+        layer, area, record_words = self.layer, patch.area, self.params.drain_record_words
         fields = {
-            "acc_address": (block * part.rows[1] + area.rows[0] - part.rows[0]) * part.columns[1],
-            "acc_stride_n": part.rows[1] * part.columns[1],
-            "count_x": part.columns[1], "count_y": area.rows[1], "count_n": count, "group": block % groups,
-            "dst_address": target.base, "dst_stride_x": 1, "dst_stride_y": patch.row_stride, "dst_stride_n": patch.plane_stride,
-            "param_address": first_record, "zero_a": layer.zero_out, "low_a": layer.low, "high_a": layer.high,
+            "acc_address": (area.rows[0] - part.rows[0]) * part.columns[1], "acc_stride_n": part.rows[1] * part.columns[1],
+            "count_x": part.columns[1], "count_y": area.rows[1], "count_n": part.blocks[1], "group": 0,
+            "dst_address": patch.base, "dst_stride_x": 1, "dst_stride_y": patch.row_stride, "dst_stride_n": patch.plane_stride,
+            "param_address": records, "zero_a": layer.zero_out, "low_a": layer.low, "high_a": layer.high,
             **stage_b_fields(layer.stage_b),
         }  # fmt: skip
-        reads = [planes(Space.SCRATCHPAD, first_record, (count * record_words, 1))]
+        reads = [planes(Space.SCRATCHPAD, records, (part.blocks[1] * record_words, 1))]
         if operand is not None:
-            b = operand.part(within)
+            b = operand.part(area)
             fields |= {"b_address": b.base, "b_stride_y": b.row_stride, "b_stride_n": b.plane_stride}
             reads.append(b.region())
-        return Work(Opcode.DRAIN, self.tag, fields, reads, [target.region()], self.group)
+        return Work(Opcode.DRAIN, self.tag, fields, reads, [patch.region()], self.group)
 
 
 def array_steps(context: Context, layer: ArrayLayer, plan: LayerPlan, tag: int, groups: Iterator[int]) -> list[Step]:
