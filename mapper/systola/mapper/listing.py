@@ -38,7 +38,7 @@ def _steps(image: Image) -> Iterator[str]:
         yield f"step {number}: program of {len(step.instructions)} instructions"
         for engine, stream in step.streams.items():
             count = len(step.of_engine(engine))
-            yield f"  {engine.name:6} stream at {stream.address:#010x}, {stream.bytes} bytes, {count} instructions"
+            yield f"  stream at {stream.address:#010x}, {stream.bytes} bytes: {count} instructions for {engine.name.lower()}"
         counts = dict.fromkeys(ENGINES, 0)
         for instruction in step.instructions:
             engine = ENGINES[instruction.opcode - 1]
