@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from types import MappingProxyType
 
 from systola.hw.errors import ImageError
@@ -271,7 +272,7 @@ class Instruction:
     @property
     def engine(self) -> Engine | None:
         """The engine that runs it; None for END."""
-        return None if self.opcode is Opcode.END else Engine(self.opcode - 1)
+        return None if self.opcode is Opcode.END else ENGINES[self.opcode - 1]
 
 
 def instruction_units(opcode: Opcode) -> int:
@@ -281,21 +282,29 @@ def instruction_units(opcode: Opcode) -> int:
 
 def encode(instruction: Instruction) -> bytes:
     """The instruction's bytes. Raises ImageError for an unknown field or a value out of its range."""
-    units, body = INSTRUCTIONS[instruction.opcode]
-    known = {f.name for f in (*HEADER, *body)}
-    unknown = set(instruction.fields) - known
-    if unknown:
-        raise ImageError(f"{instruction.opcode.name} has no field {', '.join(sorted(unknown))}")
-    bits = position = 0
-    for item in (*HEADER, *body):
-        value = int(instruction.opcode) if item.name == "opcode" else int(instruction[item.name])
-        if not item.low <= value <= item.high:
-            raise ImageError(
-                f"{instruction.opcode.name}.{item.name} is {value}; its range is {item.low} to {item.high}"
-            )
-        bits |= (value & (1 << item.width_bits) - 1) << position
+    opcode, places = instruction.opcode, _places(instruction.opcode)
+    bits = int(opcode)
+    for name, value in instruction.fields.items():
+        if name == "opcode":
+            continue
+        if name not in places:
+            raise ImageError(f"{opcode.name} has no field {name}")
+        position, mask, low, high = places[name]
+        if not low <= value <= high:
+            raise ImageError(f"{opcode.name}.{name} is {value}; its range is {low} to {high}")
+        bits |= (int(value) & mask) << position
+    return bits.to_bytes(instruction_units(opcode) * UNIT_BYTES, "little")
+
+
+@cache
+def _places(opcode: Opcode) -> Mapping[str, tuple[int, int, int, int]]:
+    """Of each field: lowest bit, mask, smallest and largest value."""
+    places = {}
+    position = 0
+    for item in (*HEADER, *INSTRUCTIONS[opcode][1]):
+        places[item.name] = position, (1 << item.width_bits) - 1, item.low, item.high
         position += item.width_bits
-    return bits.to_bytes(units * UNIT_BYTES, "little")
+    return places
 
 
 def decode(data: bytes) -> Instruction:

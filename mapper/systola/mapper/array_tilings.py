@@ -165,7 +165,8 @@ class _Costing:
         bound = np.maximum(bound, np.where(self.input_words > 0, inputs, 0))
         bound = np.maximum(bound, weights)
         bound = np.maximum(bound, np.where(self.output_words + self.operand_words > 0, stores, 0))
-        first = np.where(self.input_words > 0, latency + input_load, 0) + (1 if homes.begins else _FIRST_WEIGHTS_SHARE) * weight_load
+        first = np.where(self.input_words > 0, latency + input_load, 0)
+        first = first + (1 if homes.begins else _FIRST_WEIGHTS_SHARE) * weight_load
         fill = (drain_step + DRAIN_CYCLES) * np.clip((_FILL_BANDS - self.spatial) / 2, 0, 1)
         last = fill if homes.output else drain_step + DRAIN_CYCLES + output + latency
         if homes.handover:

@@ -89,12 +89,13 @@ def _write(memory: _Memory, work: Work, region: Region, engines: list[Engine], m
     for index in _distinct(memory.writer[words]):
         (mine.behind if engines[index] == work.engine else mine.after).add(index)
     readers = memory.readers[:, words]
-    for engine in ENGINES:
+    for engine in np.flatnonzero(readers.any(axis=1)).tolist():
         (mine.behind if engine == work.engine else mine.after).update(_distinct(readers[engine]))
 
 
 def _distinct(numbers: NDArray[np.int32]) -> set[int]:
     """The indices that the numbers stand for."""
     if numbers.size > 16:
-        numbers = numbers[np.flatnonzero(np.diff(numbers, prepend=-1))]
+        changes = numbers[1:][numbers[1:] != numbers[:-1]]
+        return {number - 1 for number in (int(numbers[0]), *changes.tolist()) if number}
     return {number - 1 for number in numbers.tolist() if number}

@@ -11,7 +11,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from systola.hw.isa import Engine, Opcode
+from systola.hw.isa import ENGINES, Engine, Opcode
 
 __all__ = ["Region", "Space", "Work", "planes"]
 
@@ -51,7 +51,7 @@ class Work:
     @property
     def engine(self) -> Engine:
         """The engine that runs it."""
-        return Engine(self.opcode - 1)
+        return ENGINES[self.opcode - 1]
 
 
 def planes(space: Space, start: int, *axes: tuple[int, int]) -> Region:
