@@ -196,6 +196,15 @@ def test_death_of_the_simulation_is_told(open_copier):
             copier.session.read_register(0x20)
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own answer to an interrupt, which a shell that started the tests in the background has taken away."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_run_leaves_no_process(open_copier):
     pid = 0
     with pytest.raises(KeyboardInterrupt), open_copier() as copier:
