@@ -16,7 +16,7 @@ from systola.driver.runtime import Runtime
 from systola.hw.config import Config, load_config
 from systola.hw.isa import Opcode
 from systola.hw.params import Params
-from systola.mapper import plan as planning
+from systola.mapper import planning
 from systola.mapper.bands import Bands, bands_of_rows, make_ring, rows_needed
 from systola.mapper.compile import compile_network
 from systola.mapper.fusion import FusedTiling, choose_groups, fusable
@@ -248,7 +248,7 @@ def _forced(draw: Any) -> Any:
             if name in kept and draw(st.booleans()):
                 planner.pinned[name] = kept[name]
 
-    return patch.object(Fusion, "tilings", tilings), patch.object(planning, "_fuse_what_pays", fuse)
+    return patch.object(Fusion, "tilings", tilings), patch.object(planning, "fuse_what_pays", fuse)
 
 
 MEMORIES = {"tiny": 4096, "small": 8192, "base": 16384, "tall": 16384, "wide": 16384}
@@ -298,7 +298,7 @@ def test_bottlenecks_are_computed_in_bands(preset: str, accumulator_words: int |
 def test_groups_pay() -> None:
     """Less traffic than without: stores of expanded tensors are gone."""
     params, graph = with_memory("base", 65536), bottleneck(rows=40)
-    with patch.object(planning, "_fuse_what_pays", lambda _: None):
+    with patch.object(planning, "fuse_what_pays", lambda _: None):
         alone = compile_network(graph, params)
     together = compile_network(graph, params)
 

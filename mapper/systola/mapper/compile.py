@@ -21,7 +21,7 @@ from systola.mapper.lower import lower
 from systola.mapper.memory import Dram
 from systola.mapper.occupancy import occupancy
 from systola.mapper.operations import Space, Work
-from systola.mapper.plan import make_plan
+from systola.mapper.planning import make_plan
 from systola.mapper.quantgraph import Conv, Host, QuantGraph
 from systola.mapper.reorder import reorder
 from systola.mapper.schedule import Context, Step, after_layer, flatten
