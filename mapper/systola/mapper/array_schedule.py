@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,10 +147,15 @@ class ArrayEmitter:
                 blobs: dict[Hashable, Blob] = {each.key: Blob(*self.blob(each)) for each in self.parts()}
                 self.constants |= place_run_time_weights(self.context.net, self.context.dram, self.layer, blobs)
             else:
-                records, _, tiles = self.blob(part)
-                data = np.concatenate([records, tiles.view(np.uint8)])
-                self.constants[part.key] = self.context.dram.constant(data), data.size // self.params.lanes
+                words = part.chunk[1] * (self.tile_words(part) + self.is_last(part) * self.params.drain_record_words)
+                address = self.context.dram.constant(words * self.params.lanes, partial(self.blob_bytes, part))
+                self.constants[part.key] = address, words
         return self.constants[part.key]
+
+    def blob_bytes(self, part: ArrayPart) -> NDArray[np.uint8]:
+        """A chunk's records and tiles as they lie in memory."""
+        records, _, tiles = self.blob(part)
+        return np.concatenate([records, tiles.view(np.uint8)])
 
     def blob(self, part: ArrayPart) -> tuple[NDArray[np.uint8], int, NDArray[Any]]:
         """A chunk's records (none but with the last of the planes), its first block, and its tiles."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 
 import numpy as np
+from numpy.typing import NDArray
 
 from systola.hw.errors import MappingError
-from systola.hw.isa import ENGINES, Instruction, Opcode, encode
+from systola.hw.isa import ENGINES, UNIT_BYTES, Instruction, Opcode, encode, instruction_units
 from systola.hw.params import Params
 from systola.mapper.array_schedule import array_steps
 from systola.mapper.fused_schedule import fused_steps
@@ -34,11 +36,12 @@ __all__ = ["compile_network"]
 MAX_DRAM_BYTES = 1 << 32
 
 
-def compile_network(graph: QuantGraph, params: Params, *, keep_on_chip: bool = True) -> Image:
+def compile_network(graph: QuantGraph, params: Params, *, keep_on_chip: bool = True, contents: bool = True) -> Image:
     """The image of a quantized network for one accelerator.
 
-    ``keep_on_chip=False`` makes every layer's output reach DRAM: slower, and every tensor can be compared. Raises
-    MappingError where the network does not fit the accelerator.
+    ``keep_on_chip=False`` makes every layer's output reach DRAM: slower, and every tensor can be compared.
+    ``contents=False`` leaves the bytes of the memory to be made when they are asked for. Raises MappingError where the network
+    does not fit the accelerator.
     """
     net = lower(graph, params)
     plan = make_plan(net, params, keep_on_chip=keep_on_chip)
@@ -56,7 +59,7 @@ def compile_network(graph: QuantGraph, params: Params, *, keep_on_chip: bool = T
         else:
             order = reorder(segment, dependencies(segment, sizes), params)
             steps.extend(_program(context, instructions) for instructions in place_waits(segment, order, params))
-    return _image(context, tuple(steps), params)
+    return _image(context, tuple(steps), params, contents=contents)
 
 
 def _segments(context: Context) -> Iterator[list[Work] | HostStep]:
@@ -113,20 +116,25 @@ def _program(context: Context, instructions: tuple[Instruction, ...]) -> Program
 
 
 def _stream(context: Context, instructions: Sequence[Instruction]) -> Stream:
-    code = b"".join(encode(instruction) for instruction in instructions)
-    code += bytes(-len(code) % context.params.stream_granule_bytes)
-    return Stream(context.dram.constant(np.frombuffer(code, dtype=np.uint8)), len(code))
+    size = sum(instruction_units(instruction.opcode) for instruction in instructions) * UNIT_BYTES
+    size += -size % context.params.stream_granule_bytes
+    return Stream(context.dram.constant(size, partial(_code, instructions, size)), size)
 
 
-def _image(context: Context, steps: tuple[ImageStep, ...], params: Params) -> Image:
+def _code(instructions: Sequence[Instruction], size: int) -> NDArray[np.uint8]:
+    """The instructions' bytes, and zeros."""
+    return np.frombuffer(b"".join(map(encode, instructions)).ljust(size, b"\0"), dtype=np.uint8)
+
+
+def _image(context: Context, steps: tuple[ImageStep, ...], params: Params, *, contents: bool) -> Image:
     net, dram = context.net, context.dram
     if dram.used_bytes >= MAX_DRAM_BYTES:
         raise MappingError(f"the network takes {dram.used_bytes} bytes of DRAM; instructions address 4 GiB")
     image = Image(
-        net.name, params.fingerprint, params.lanes, dram.image(), dram.used_bytes, steps, dram.placed(), net.inputs, net.outputs,
+        net.name, params.fingerprint, params.lanes, dram.image, dram.used_bytes, steps, dram.placed(), net.inputs, net.outputs,
         tuple(_info(net, tag, layer, params) for tag, layer in enumerate(net.layers)),
     )  # fmt: skip
-    verify_image(image, params)
+    verify_image(image, params, contents=contents)
     return image
 
 

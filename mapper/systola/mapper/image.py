@@ -6,8 +6,9 @@ all addresses are byte offsets in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,17 +133,22 @@ Step = ProgramStep | HostStep
 class Image:
     """A compiled network.
 
-    ``fingerprint``: of the hardware it is for. ``memory``: initial bytes from offset 0; ``memory_bytes``: the range in all.
+    ``fingerprint``: of the hardware it is for. ``make_memory`` makes ``memory``; ``memory_bytes``: the DRAM range in all.
     ``tensors``: every tensor that reaches DRAM, by name. ``inputs``/``outputs``: names in the graph's order.
     """
 
     name: str
     fingerprint: int
     lanes: int
-    memory: NDArray[np.uint8]
+    make_memory: Callable[[], NDArray[np.uint8]]
     memory_bytes: int
     steps: tuple[Step, ...]
     tensors: Mapping[str, Placed]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     layers: tuple[LayerInfo, ...]
+
+    @cached_property
+    def memory(self) -> NDArray[np.uint8]:
+        """Initial bytes of the DRAM from offset 0, up to the last that is not zero; made when first asked for."""
+        return self.make_memory()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from systola.mapper.shapes import resolve
 
 __all__ = ["Dram"]
 
+Blob = tuple[int, int, Callable[[], NDArray[np.uint8]]]
+"""(address, bytes, what makes them)"""
+
 
 @dataclass
 class Dram:
@@ -28,7 +32,7 @@ class Dram:
     nodes: dict[str, Node] = field(default_factory=dict)
     """By output: host nodes that are complete only when addresses are known, in place of those in ``net``."""
 
-    _blobs: list[tuple[int, NDArray[np.uint8]]] = field(default_factory=list)
+    _blobs: list[Blob] = field(default_factory=list)
     _wholes: dict[str, Placed] = field(default_factory=dict)
 
     def reserve(self, size: int) -> int:
@@ -38,10 +42,10 @@ class Dram:
         self.used_bytes = address + -(-size // step) * step
         return address
 
-    def constant(self, data: NDArray[np.uint8]) -> int:
-        """The address of bytes that the image holds from the start."""
-        address = self.reserve(data.size)
-        self._blobs.append((address, data))
+    def constant(self, size: int, make: Callable[[], NDArray[np.uint8]]) -> int:
+        """The address of ``size`` bytes that the image holds from the start; ``make`` is asked for them when they are needed."""
+        address = self.reserve(size)
+        self._blobs.append((address, size, make))
         return address
 
     def tensor(self, name: str) -> Placed:
@@ -50,7 +54,7 @@ class Dram:
         if whole not in self._wholes:
             layout = Layout.of(self.net.shapes[whole], self.params.lanes)
             codes = self.net.constants.get(whole)
-            address = self.reserve(layout.bytes) if codes is None else self.constant(layout.pack(codes))
+            address = self.reserve(layout.bytes) if codes is None else self.constant(layout.bytes, partial(layout.pack, codes))
             self._wholes[whole] = Placed(whole, address, layout, self.net.shapes[whole])
         home = self._wholes[whole]
         layout = Layout.of(self.net.shapes[name], self.params.lanes)
@@ -63,8 +67,8 @@ class Dram:
 
     def image(self) -> NDArray[np.uint8]:
         """The initial bytes, up to the last constant."""
-        end = max((address + data.size for address, data in self._blobs), default=0)
+        end = max((address + size for address, size, _ in self._blobs), default=0)
         memory = np.zeros(end, dtype=np.uint8)
-        for address, data in self._blobs:
-            memory[address : address + data.size] = data
+        for address, size, make in self._blobs:
+            memory[address : address + size] = make()
         return memory

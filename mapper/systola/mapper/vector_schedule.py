@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 from systola.hw.isa import Opcode, VectorOp
@@ -46,8 +47,10 @@ class VectorEmitter:
     def __post_init__(self) -> None:
         self.params = self.context.params
         self.shape = vector_shape(self.context.net, self.layer, self.params)
-        data = vector_params(self.layer, self.params, self.shape.input.planes)
-        self.constants = self.context.dram.constant(data) if data.size else 0
+        sets = 1 if self.shape.shared_params else self.shape.input.planes
+        size = sets * self.shape.param_words * self.params.lanes
+        make = partial(vector_params, self.layer, self.params, self.shape.input.planes)
+        self.constants = self.context.dram.constant(size, make) if size else 0
 
     def tiles(self, tiling: Tiling) -> Iterator[Area]:
         """Planes outermost, then rows and columns (before upsampling)."""

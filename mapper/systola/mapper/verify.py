@@ -20,14 +20,19 @@ from systola.mapper.image import Image, ProgramStep
 __all__ = ["verify_image"]
 
 
-def verify_image(image: Image, params: Params) -> None:
-    """Raises MappingError (a defect of the mapper, not of the model) if an instruction or a tensor breaks a rule."""
+def verify_image(image: Image, params: Params, *, contents: bool) -> None:
+    """Raises MappingError (a defect of the mapper, not of the model) if an instruction or a tensor breaks a rule.
+
+    ``contents``: the bytes of the streams are looked at, too.
+    """
     for name, placed in image.tensors.items():
         if placed.address + placed.layout.bytes > image.memory_bytes:
             raise MappingError(f"internal: tensor '{name}' ends outside the image")
     for step in image.steps:
         if isinstance(step, ProgramStep):
             _verify_program(step, image, params)
+            for engine in ENGINES if contents else ():
+                _verify_stream(step, engine, image, params)
 
 
 def _verify_program(step: ProgramStep, image: Image, params: Params) -> None:
@@ -43,8 +48,6 @@ def _verify_program(step: ProgramStep, image: Image, params: Params) -> None:
         issued[instruction.engine] += 1
     if max(issued) > MAX_INSTRUCTIONS:
         raise MappingError(f"internal: {max(issued)} instructions of an engine in a program; {MAX_INSTRUCTIONS} is the most")
-    for engine in ENGINES:
-        _verify_stream(step, engine, image, params)
 
 
 def _verify_stream(step: ProgramStep, engine: Engine, image: Image, params: Params) -> None:
