@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("hw", "sim", "mapper", "driver", "reports")
-SPECIFICATION = ("config", "params", "isa", "registers", "numerics", "errors")
+SPECIFICATION = ("config", "params", "isa", "registers", "numerics", "errors", "latencies")
 """The modules of hw that everyone may import: what the accelerator is, without how it is built."""
 
 MAPPER_TYPES = ("graph", "quantgraph", "image", "layout")

@@ -8,6 +8,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, Signature
 
 from systola.hw.isa import HEADER, INSTRUCTIONS, Opcode
+from systola.hw.latencies import ACCUMULATOR_READ_LATENCY_CYCLES, SCRATCHPAD_READ_LATENCY_CYCLES
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 
@@ -24,12 +25,6 @@ __all__ = [
     "cycle_class_shape",
     "instruction_layout",
 ]
-
-SCRATCHPAD_READ_LATENCY_CYCLES = 3
-"""A read accepted in cycle n has its word in cycle n + 3: bank, bank output register, client output register."""
-
-ACCUMULATOR_READ_LATENCY_CYCLES = 2
-"""A read accepted in cycle n has its word in cycle n + 2: memory, output register."""
 
 cycle_class_shape = 4
 """Bits of a ``CycleClass``."""

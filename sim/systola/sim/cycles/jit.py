@@ -1,0 +1,35 @@
+"""Compiles the cycle model's functions with numba, once per version of their sources.
+
+The functions are plain Python on NumPy records and run as such, a thousand times slower, where ``NUMBA_DISABLE_JIT=1`` is set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+__all__ = ["jit"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _cache_folder() -> Path:
+    """Compiled functions by the hash of all sources: numba itself looks only at the file of the outermost function."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "systola" / "cycles" / digest.hexdigest()[:16]
+
+
+numba.config.CACHE_DIR = str(_cache_folder())
+
+
+def jit(function: Function) -> Function:
+    """The function, compiled at its first call and kept on disk for later processes."""
+    return cast("Function", numba.njit(cache=True, nogil=True)(function))

@@ -1,0 +1,77 @@
+"""The records that the cycle model works on: hardware parameters, instructions, and the state of each unit.
+
+A record is an element of a NumPy structured array; every number is an int64. Compiled code reads and writes fields as
+attributes; so does plain Python, of a ``recarray``'s element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from systola.hw.isa import HEADER, INSTRUCTIONS, Instruction, Opcode
+from systola.hw.params import Params
+
+__all__ = ["HARDWARE", "Record", "hardware", "instruction_dtype", "instructions", "new_record", "state_dtype"]
+
+Record = Any
+"""An element of a recarray."""
+
+
+def state_dtype(*names: str, **parts: int | np.dtype[Any] | tuple[np.dtype[Any], int]) -> np.dtype[Any]:
+    """A record of numbers ``names``; of ``parts``, a number n is an array of n numbers, a dtype a record in the record."""
+    fields: list[Any] = [(name, "i8") for name in names]
+    for name, part in parts.items():
+        fields.append((name, "i8", (part,)) if isinstance(part, int) else (name, *part) if isinstance(part, tuple) else (name, part))
+    return np.dtype(fields)
+
+
+def new_record(dtype: np.dtype[Any]) -> Record:
+    """A record of zeros. In compiled code and in Python, what is written to it stays in it."""
+    return np.zeros(1, dtype).view(np.recarray)[0]
+
+
+def instruction_dtype(opcode: Opcode) -> np.dtype[Any]:
+    """The fields of an instruction, header first."""
+    return state_dtype(*(field.name for field in (*HEADER, *INSTRUCTIONS[opcode][1])))
+
+
+def instructions(opcode: Opcode, program: Sequence[Instruction]) -> Any:
+    """The instructions of one engine as a recarray."""
+    names = [field.name for field in (*HEADER, *INSTRUCTIONS[opcode][1])]
+    table = np.array([[i.fields.get(name, 0) for name in names] for i in program], np.int64).reshape(len(program), len(names))
+    table[:, names.index("opcode")] = opcode
+    return table.reshape(-1).view(instruction_dtype(opcode)).view(np.recarray)
+
+
+_FACTS = (
+    "rows", "columns", "lanes", "row_groups", "column_groups", "segments", "scratchpad_words", "banks", "accumulator_words",
+    "accumulator_half_words", "taps", "tap_entries", "weight_tile_words", "drain_record_words", "vector_record_words",
+    "table_words", "bus_bytes", "stream_granule_bytes", "queue_bytes",
+)  # fmt: skip
+
+HARDWARE = state_dtype(
+    *_FACTS,
+    "tap_depth",
+    "table_lanes",
+    "burst_beats",
+    "read_outstanding",
+    "write_outstanding",
+    "dram_latency_cycles",
+    "dram_bytes_per_cycle",
+)
+"""What the timing depends on; names are those of ``Params`` and ``Config``."""
+
+
+def hardware(params: Params) -> Record:
+    """The record of an accelerator and its memory."""
+    record, config = new_record(HARDWARE), params.config
+    for name in _FACTS:
+        setattr(record, name, getattr(params, name))
+    record.tap_depth, record.table_lanes = config.vector.tap_depth, config.vector.table_lanes
+    record.burst_beats = config.bus.burst_beats
+    record.read_outstanding, record.write_outstanding = config.bus.read_outstanding, config.bus.write_outstanding
+    record.dram_latency_cycles, record.dram_bytes_per_cycle = config.dram.latency_cycles, config.dram.bytes_per_cycle
+    return record
