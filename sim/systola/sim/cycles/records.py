@@ -14,10 +14,13 @@ import numpy as np
 from systola.hw.isa import HEADER, INSTRUCTIONS, Instruction, Opcode
 from systola.hw.params import Params
 
-__all__ = ["HARDWARE", "Record", "hardware", "instruction_dtype", "instructions", "new_record", "state_dtype"]
+__all__ = ["HARDWARE", "NEVER", "Record", "hardware", "instruction_dtype", "instructions", "new_record", "state_dtype"]
 
 Record = Any
 """An element of a recarray."""
+
+NEVER = 1 << 62
+"""A cycle that does not come."""
 
 
 def state_dtype(*names: str, **parts: int | np.dtype[Any] | tuple[np.dtype[Any], int]) -> np.dtype[Any]:
