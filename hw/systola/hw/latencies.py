@@ -2,10 +2,62 @@
 
 from __future__ import annotations
 
-__all__ = ["ACCUMULATOR_READ_LATENCY_CYCLES", "SCRATCHPAD_READ_LATENCY_CYCLES"]
+__all__ = [
+    "ACCUMULATOR_READ_LATENCY_CYCLES",
+    "BUFFERED_FIFO_LATENCY_CYCLES",
+    "DRAIN_OUTPUT_WORDS",
+    "DRAIN_RECORD_LEAD_CYCLES",
+    "DRAIN_SWAP_DELAY_CYCLES",
+    "FETCH_OUTSTANDING",
+    "POST_LATENCY_CYCLES",
+    "RESIDUAL_WORDS",
+    "SCRATCHPAD_READ_LATENCY_CYCLES",
+    "STAGE_A_LATENCY_CYCLES",
+    "STAGE_B_LATENCY_CYCLES",
+    "SWAP_INTERVAL_CYCLES",
+    "TAIL_CYCLES",
+]
 
 SCRATCHPAD_READ_LATENCY_CYCLES = 3
 """A read accepted in cycle n has its word in cycle n + 3: bank, bank output register, client output register."""
 
 ACCUMULATOR_READ_LATENCY_CYCLES = 2
 """A read accepted in cycle n has its word in cycle n + 2: memory, output register."""
+
+FETCH_OUTSTANDING = 10
+"""Bursts of instructions in flight, beside the ``read_outstanding`` of the load engine: two of each stream."""
+
+BUFFERED_FIFO_LATENCY_CYCLES = 2
+"""A word written to an empty ``SyncFIFOBuffered`` in cycle n can be read in cycle n + 2: memory, output register."""
+
+TAIL_CYCLES = 4
+"""Post-processing, both stages: registers from the product to the code."""
+
+STAGE_A_LATENCY_CYCLES = 3 + TAIL_CYCLES
+"""Cycles from a sum to its code: biased sum, two partial products, product, tail."""
+
+STAGE_B_LATENCY_CYCLES = 3 + TAIL_CYCLES
+"""Cycles from a code to the result: differences, products, total, tail."""
+
+POST_LATENCY_CYCLES = STAGE_A_LATENCY_CYCLES + STAGE_B_LATENCY_CYCLES
+"""Cycles from a word of sums to its result."""
+
+SWAP_INTERVAL_CYCLES = 7
+"""Swaps are at least this far apart: a swap has then left the stage before the next one overwrites what it copies."""
+
+DRAIN_SWAP_DELAY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES
+"""From a block's start to its swap: the previous block's last pixel may be read in the cycle of the start, and enters
+stage A in that of the swap; the block's own first pixel follows it."""
+
+DRAIN_RECORD_LEAD_CYCLES = 2
+"""A block may start this long after the last word of its records was accepted: the word (SCRATCHPAD_READ_LATENCY_CYCLES
+after it was) is then in the cycle before the swap."""
+assert DRAIN_RECORD_LEAD_CYCLES + DRAIN_SWAP_DELAY_CYCLES == SCRATCHPAD_READ_LATENCY_CYCLES + 1
+
+DRAIN_OUTPUT_WORDS = 32
+"""Pixels of the drain between accumulator read and accepted write."""
+assert DRAIN_OUTPUT_WORDS > ACCUMULATOR_READ_LATENCY_CYCLES + POST_LATENCY_CYCLES + BUFFERED_FIFO_LATENCY_CYCLES
+
+RESIDUAL_WORDS = 16
+"""Residuals of the drain on their way or held: a pixel's is taken 9 cycles after its accumulator was read, and was itself read a
+cycle before that at least."""

@@ -19,7 +19,7 @@ from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import Component, Out, connect, flipped
 
-from systola.hw.drain.planner import RECORD_LEAD_CYCLES, BlockPlanner
+from systola.hw.drain.planner import BlockPlanner
 from systola.hw.drain.residual import ResidualReader
 from systola.hw.interfaces import (
     ACCUMULATOR_READ_LATENCY_CYCLES,
@@ -30,25 +30,19 @@ from systola.hw.interfaces import (
     ScratchpadWriteSignature,
 )
 from systola.hw.isa import Opcode
+from systola.hw.latencies import BUFFERED_FIFO_LATENCY_CYCLES, DRAIN_OUTPUT_WORDS, DRAIN_RECORD_LEAD_CYCLES, POST_LATENCY_CYCLES
 from systola.hw.loops import LoopLevel, LoopNest, LoopTrack
 from systola.hw.params import Params
-from systola.hw.post import POST_LATENCY_CYCLES, PostPipeline
+from systola.hw.post import PostPipeline
 from systola.hw.registers import CycleClass
 
-__all__ = ["OUTPUT_WORDS", "RETIRE_LATENCY_CYCLES", "START_LATENCY_CYCLES", "DrainEngine"]
+__all__ = ["RETIRE_LATENCY_CYCLES", "START_LATENCY_CYCLES", "DrainEngine"]
 
-OUTPUT_WORDS = 32
-"""Pixels between accumulator read and accepted write."""
-
-START_LATENCY_CYCLES = RECORD_LEAD_CYCLES + 1
+START_LATENCY_CYCLES = DRAIN_RECORD_LEAD_CYCLES + 1
 """An idle engine's first accumulator read is this long, and a cycle for each record word, after it took the instruction."""
 
-_QUEUE_LATENCY_CYCLES = 2
-
-RETIRE_LATENCY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES + POST_LATENCY_CYCLES + _QUEUE_LATENCY_CYCLES + 1
+RETIRE_LATENCY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES + POST_LATENCY_CYCLES + BUFFERED_FIFO_LATENCY_CYCLES + 1
 """From the last accumulator read of an instruction to ``retire``, if no write is refused."""
-
-assert OUTPUT_WORDS > ACCUMULATOR_READ_LATENCY_CYCLES + POST_LATENCY_CYCLES + _QUEUE_LATENCY_CYCLES
 
 
 class DrainEngine(Component):
@@ -152,13 +146,13 @@ class DrainEngine(Component):
         with m.If(planner.start):
             m.d.sync += group.eq(planner.block.group), last.eq(planner.block.last)
         destination = Cat(walker.values.dst, group, last & walker.done)
-        m.submodules.destinations = destinations = SyncFIFOBuffered(width=len(destination), depth=OUTPUT_WORDS)
-        m.submodules.codes = codes = SyncFIFOBuffered(width=8 * params.columns, depth=OUTPUT_WORDS)
+        m.submodules.destinations = destinations = SyncFIFOBuffered(width=len(destination), depth=DRAIN_OUTPUT_WORDS)
+        m.submodules.codes = codes = SyncFIFOBuffered(width=8 * params.columns, depth=DRAIN_OUTPUT_WORDS)
         address_bits = params.scratchpad_address_bits
         written = Signal()
-        outstanding = Signal(range(OUTPUT_WORDS + 1))
+        outstanding = Signal(range(DRAIN_OUTPUT_WORDS + 1))
         room = Signal()  # registered: a cycle late, thus a pixel early; a request made stays
-        m.d.sync += room.eq((outstanding < OUTPUT_WORDS - 1) | (room & ~walker.advance))
+        m.d.sync += room.eq((outstanding < DRAIN_OUTPUT_WORDS - 1) | (room & ~walker.advance))
         m.d.comb += [
             destinations.w_en.eq(walker.advance),
             destinations.w_data.eq(destination),

@@ -8,21 +8,13 @@ from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
-from systola.hw.interfaces import ACCUMULATOR_READ_LATENCY_CYCLES, SCRATCHPAD_READ_LATENCY_CYCLES, instruction_layout
+from systola.hw.interfaces import instruction_layout
 from systola.hw.isa import Opcode
+from systola.hw.latencies import DRAIN_RECORD_LEAD_CYCLES, DRAIN_SWAP_DELAY_CYCLES, SWAP_INTERVAL_CYCLES
 from systola.hw.params import Params
-from systola.hw.post import SWAP_INTERVAL_CYCLES, connect_post_config, post_config_layout, record_words
+from systola.hw.post import connect_post_config, post_config_layout, record_words
 
-__all__ = ["RECORD_LEAD_CYCLES", "BlockPlanner", "block_layout"]
-
-SWAP_DELAY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES
-"""From a block's start to its swap: the previous block's last pixel may be read in the cycle of the start, and enters
-stage A in that of the swap; the block's own first pixel follows it."""
-
-RECORD_LEAD_CYCLES = 2
-"""A block may start this long after the last word of its records was accepted: the word (SCRATCHPAD_READ_LATENCY_CYCLES
-after it was) is then in the cycle before the swap."""
-assert RECORD_LEAD_CYCLES + SWAP_DELAY_CYCLES == SCRATCHPAD_READ_LATENCY_CYCLES + 1
+__all__ = ["BlockPlanner", "block_layout"]
 
 
 def block_layout(params: Params) -> data.StructLayout:
@@ -45,7 +37,7 @@ class BlockPlanner(Component):
     ``valid``, ``block``, ``fields``: the next block and the instruction it belongs to.
     ``loaded``: the block's records will be there in time if ``start`` is 1 in this cycle. ``start`` (only where ``valid`` and
     ``loaded``): the block begins to stream in the next cycle; ``valid`` falls, until the block after it is in hand.
-    ``swap``, ``config``: to the post pipeline, SWAP_DELAY_CYCLES after the start.
+    ``swap``, ``config``: to the post pipeline, DRAIN_SWAP_DELAY_CYCLES after the start.
     ``read_valid``/``read_ready``/``read_address``: requests for record words; ``read_index``: which word of the block.
     """
 
@@ -66,8 +58,8 @@ class BlockPlanner(Component):
         self._params = params
         self._record_words = record_words(params.columns, params.lanes)
         # Blocks follow each other no faster than swaps may: records take time to load, but for very few words not enough.
-        shortest = self._record_words + RECORD_LEAD_CYCLES + SWAP_DELAY_CYCLES
-        self._hold_cycles = SWAP_DELAY_CYCLES + max(0, SWAP_INTERVAL_CYCLES - shortest)
+        shortest = self._record_words + DRAIN_RECORD_LEAD_CYCLES + DRAIN_SWAP_DELAY_CYCLES
+        self._hold_cycles = DRAIN_SWAP_DELAY_CYCLES + max(0, SWAP_INTERVAL_CYCLES - shortest)
         layout = cast("Any", instruction_layout(Opcode.DRAIN))
         super().__init__({
             "instruction": In(stream.Signature(layout)),
@@ -100,7 +92,7 @@ class BlockPlanner(Component):
             m.d.sync += started.eq(0)
         m.d.comb += [
             self.valid.eq(present & ~started),
-            self.swap.eq(starts[SWAP_DELAY_CYCLES]),
+            self.swap.eq(starts[DRAIN_SWAP_DELAY_CYCLES]),
             self.instruction.ready.eq(~present | (leaving & self.block.last)),
             *connect_post_config(self.config, self.fields, 1),
         ]

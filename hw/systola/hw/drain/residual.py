@@ -11,14 +11,11 @@ from amaranth.lib.wiring import Component, In, Out
 from systola.hw.drain.planner import block_layout
 from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES, instruction_layout
 from systola.hw.isa import Opcode
+from systola.hw.latencies import RESIDUAL_WORDS
 from systola.hw.loops import LoopLevel, LoopNest, LoopTrack
 from systola.hw.params import Params
 
-__all__ = ["OPERAND_WORDS", "ResidualReader"]
-
-OPERAND_WORDS = 16
-"""Residuals on their way or held: a pixel's is taken 9 cycles after its accumulator was read, and was itself read a cycle
-before that at least."""
+__all__ = ["ResidualReader"]
 
 
 class ResidualReader(Component):
@@ -69,7 +66,7 @@ class ResidualReader(Component):
             levels=[LoopLevel("y", 16), LoopLevel("x", 16)],
             tracks=[LoopTrack("address", address_bits, {"y": min(24, address_bits), "x": 2})],
         )
-        m.submodules.queue = queue = SyncFIFOBuffered(width=8 * self._params.columns, depth=OPERAND_WORDS)
+        m.submodules.queue = queue = SyncFIFOBuffered(width=8 * self._params.columns, depth=RESIDUAL_WORDS)
         accepted = Signal()
         group = Signal.like(self.block.group)
         with m.If(self.load):
@@ -94,7 +91,7 @@ class ResidualReader(Component):
         room = Signal()  # registered: a cycle late, thus a word early; a request made stays
         m.d.sync += [
             self.available.eq(accepted | (ahead > 1) | ((ahead == 1) & ~self.use)),
-            room.eq((held < OPERAND_WORDS - 1) | (room & ~accepted)),
+            room.eq((held < RESIDUAL_WORDS - 1) | (room & ~accepted)),
         ]
         m.d.comb += self.read_valid.eq(walker.active & room)
         return m
@@ -114,7 +111,7 @@ class ResidualReader(Component):
 
     @staticmethod
     def _count(m: Module, name: str, more: Signal, fewer: Signal) -> Signal:
-        count = Signal(range(OPERAND_WORDS + 1), name=name)
+        count = Signal(range(RESIDUAL_WORDS + 1), name=name)
         with m.If(more & ~fewer):
             m.d.sync += count.eq(count + 1)
         with m.Elif(fewer & ~more):

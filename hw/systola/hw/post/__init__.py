@@ -6,11 +6,11 @@ word each cycle, have a fixed latency and never stall. Only their valid and swap
 accompanies is never used.
 """
 
-from systola.hw.post.pipeline import POST_LATENCY_CYCLES, PostPipeline, connect_post_config, post_config_layout
+from systola.hw.latencies import POST_LATENCY_CYCLES, STAGE_A_LATENCY_CYCLES, STAGE_B_LATENCY_CYCLES, SWAP_INTERVAL_CYCLES
+from systola.hw.post.pipeline import PostPipeline, connect_post_config, post_config_layout
 from systola.hw.post.records import RecordLoadSignature, RecordSet, record_words
-from systola.hw.post.stage_a import RECORD_HOLD_CYCLES, STAGE_A_LATENCY_CYCLES, StageA
-from systola.hw.post.stage_b import STAGE_B_LATENCY_CYCLES, StageB
-from systola.hw.post.tail import SWAP_INTERVAL_CYCLES
+from systola.hw.post.stage_a import RECORD_HOLD_CYCLES, StageA
+from systola.hw.post.stage_b import StageB
 
 __all__ = [
     "POST_LATENCY_CYCLES",

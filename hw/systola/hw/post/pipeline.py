@@ -9,13 +9,10 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from systola.hw.post.records import RecordLoadSignature
-from systola.hw.post.stage_a import STAGE_A_LATENCY_CYCLES, StageA, stage_a_layout
-from systola.hw.post.stage_b import STAGE_B_LATENCY_CYCLES, StageB, stage_b_layout
+from systola.hw.post.stage_a import StageA, stage_a_layout
+from systola.hw.post.stage_b import StageB, stage_b_layout
 
-__all__ = ["POST_LATENCY_CYCLES", "PostPipeline", "connect_post_config", "post_config_layout"]
-
-POST_LATENCY_CYCLES = STAGE_A_LATENCY_CYCLES + STAGE_B_LATENCY_CYCLES
-"""Cycles from a word of sums to its result."""
+__all__ = ["PostPipeline", "connect_post_config", "post_config_layout"]
 
 post_config_layout = data.StructLayout({
     name: field.shape for layout in (stage_a_layout, stage_b_layout) for name, field in layout

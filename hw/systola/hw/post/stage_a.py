@@ -8,14 +8,12 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
+from systola.hw.latencies import STAGE_A_LATENCY_CYCLES
 from systola.hw.numerics import INT8_HIGH, INT8_LOW
 from systola.hw.post.records import RecordLoadSignature, RecordSet
-from systola.hw.post.tail import TAIL_CYCLES, build_tail, delays
+from systola.hw.post.tail import build_tail, delays
 
-__all__ = ["RECORD_HOLD_CYCLES", "STAGE_A_LATENCY_CYCLES", "StageA", "stage_a_layout"]
-
-STAGE_A_LATENCY_CYCLES = 3 + TAIL_CYCLES
-"""Cycles from a sum to its code: biased sum, two partial products, product, tail."""
+__all__ = ["RECORD_HOLD_CYCLES", "StageA", "stage_a_layout"]
 
 RECORD_HOLD_CYCLES = 4
 """Records may be loaded again this many cycles after the swap that takes them: until then they are still being copied."""

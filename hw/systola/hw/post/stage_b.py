@@ -9,13 +9,11 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from systola.hw.isa import INSTRUCTIONS, Opcode
+from systola.hw.latencies import STAGE_B_LATENCY_CYCLES
 from systola.hw.numerics import INT8_HIGH, INT8_LOW
-from systola.hw.post.tail import TAIL_CYCLES, build_tail, delays
+from systola.hw.post.tail import build_tail, delays
 
-__all__ = ["STAGE_B_LATENCY_CYCLES", "StageB", "stage_b_layout"]
-
-STAGE_B_LATENCY_CYCLES = 3 + TAIL_CYCLES
-"""Cycles from a code to the result: differences, products, total, tail."""
+__all__ = ["StageB", "stage_b_layout"]
 
 _FIELDS = (
     "zero_a", "stage_b", "multiplier_positive", "multiplier_negative", "multiplier_operand", "shift_b", "zero_operand",

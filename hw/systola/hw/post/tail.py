@@ -19,15 +19,9 @@ from typing import Any
 
 from amaranth import C, Cat, Module, Mux, Signal, Value, signed
 
-__all__ = ["CODE_BITS", "SWAP_INTERVAL_CYCLES", "TAIL_CYCLES", "build_tail", "delays"]
+__all__ = ["CODE_BITS", "build_tail", "delays"]
 
 CODE_BITS = 8
-
-TAIL_CYCLES = 4
-"""Registers from the product to the code."""
-
-SWAP_INTERVAL_CYCLES = 7
-"""Swaps are at least this far apart: a swap has then left the stage before the next one overwrites what it copies."""
 
 _FINE_BITS = 4
 _QUOTIENT_BITS = 10
