@@ -48,16 +48,18 @@ class DramReference:
     awready: bool = True
     wready: bool = True
 
-    def edge(self, ar_beats: int, aw_beats: int, w: bool) -> None:
-        """The end of a cycle in which those were handed over (0: none); R and B are always taken."""
+    def edge(self, ar_beats: int, aw_beats: int, w: bool, r_ready: bool = True) -> None:
+        """The end of a cycle in which those were handed over (0: none); B is always taken."""
         if ar_beats:
             self.reads.append([self.now + self.latency - 1, ar_beats])
         if aw_beats:
             self.writes.append(aw_beats)
         self.held |= w
-        self.rvalid = self.bvalid = False
+        self.rvalid = self.rvalid and not r_ready
+        self.bvalid = False
         self.credit = min(self.credit + self.rate, self.beat_bytes + self.rate)
-        self._grant(bool(self.reads) and self.reads[0][0] <= self.now, self.held and bool(self.writes))
+        wanted = not self.rvalid and bool(self.reads) and self.reads[0][0] <= self.now
+        self._grant(wanted, self.held and bool(self.writes))
         if self.answers and self.answers[0] <= self.now:
             self.answers.popleft()
             self.bvalid = True

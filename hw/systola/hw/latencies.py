@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from systola.hw.params import Params
+
 __all__ = [
+    "ACCUMULATE_CYCLES",
     "ACCUMULATOR_READ_LATENCY_CYCLES",
+    "ARRAY_ENTRY_CYCLES",
+    "ARRAY_FIRST_SUM_CYCLES",
     "BUFFERED_FIFO_LATENCY_CYCLES",
     "DRAIN_OUTPUT_WORDS",
     "DRAIN_RECORD_LEAD_CYCLES",
@@ -14,8 +22,10 @@ __all__ = [
     "SCRATCHPAD_READ_LATENCY_CYCLES",
     "STAGE_A_LATENCY_CYCLES",
     "STAGE_B_LATENCY_CYCLES",
+    "STORE_WORD_QUEUE_DEPTH",
     "SWAP_INTERVAL_CYCLES",
     "TAIL_CYCLES",
+    "accumulator_read_cycles",
 ]
 
 SCRATCHPAD_READ_LATENCY_CYCLES = 3
@@ -23,6 +33,10 @@ SCRATCHPAD_READ_LATENCY_CYCLES = 3
 
 ACCUMULATOR_READ_LATENCY_CYCLES = 2
 """A read accepted in cycle n has its word in cycle n + 2: memory, output register."""
+
+STORE_WORD_QUEUE_DEPTH = 8
+"""Words that the store engine has asked for and not yet packed. A read accepted in cycle n frees its place for the request of
+cycle n + 5 when nothing blocks: 5 places would do for a word a cycle."""
 
 FETCH_OUTSTANDING = 10
 """Bursts of instructions in flight, beside the ``read_outstanding`` of the load engine: two of each stream."""
@@ -61,3 +75,19 @@ assert DRAIN_OUTPUT_WORDS > ACCUMULATOR_READ_LATENCY_CYCLES + POST_LATENCY_CYCLE
 RESIDUAL_WORDS = 16
 """Residuals of the drain on their way or held: a pixel's is taken 9 cycles after its accumulator was read, and was itself read a
 cycle before that at least."""
+
+ARRAY_ENTRY_CYCLES = SCRATCHPAD_READ_LATENCY_CYCLES
+"""From a pixel's issue to the cycle in which its activations, and its swap, are at the array's entry."""
+
+ARRAY_FIRST_SUM_CYCLES = 3
+"""From a pixel's entry to the sum of row 0 of segment 0: entry register, product, partial sum. Each further row takes a cycle, and
+each further segment; all columns leave together."""
+
+ACCUMULATE_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES + 2
+"""From an accumulator read to the first cycle in which the sum written back can be read: memory, output register, sum, write."""
+
+
+def accumulator_read_cycles(params: Params) -> int:
+    """From a pixel's issue to the read of its accumulator word, so that word and sums arrive together."""
+    array_cycles = ARRAY_FIRST_SUM_CYCLES + (params.rows - 1) + (params.segments - 1)
+    return ARRAY_ENTRY_CYCLES + array_cycles - ACCUMULATOR_READ_LATENCY_CYCLES

@@ -13,6 +13,7 @@ from systola.hw.dma.ports import ReadPortSignature, WritePortSignature
 from systola.hw.dma.slices import Skid
 from systola.hw.interfaces import Axi4ReadSignature, Axi4WriteSignature
 from systola.hw.isa import Engine
+from systola.hw.latencies import FETCH_OUTSTANDING
 from systola.hw.params import Params
 from systola.hw.registers import Fault
 
@@ -20,9 +21,6 @@ __all__ = ["FETCH_ID", "FETCH_OUTSTANDING", "LOAD_ID", "NO_ENGINE", "AxiGuard", 
 
 FETCH_ID = 0
 LOAD_ID = 1
-
-FETCH_OUTSTANDING = 10
-"""Bursts of instructions in flight, beside the ``read_outstanding`` of the load engine: two of each stream."""
 
 NO_ENGINE = 7
 """FAULT_ENGINE of the fetch unit."""
