@@ -30,7 +30,7 @@ FRONTEND_STATE = state_dtype(
     "ending",
     "free",
     "next",  # number of the instruction in hand
-    "put",  # in: a word comes in this cycle
+    "arrives",  # in: a word comes in this cycle
     # Outputs of a cycle
     "freed",
     "valid",
@@ -62,12 +62,12 @@ def frontend_offer(s: Record, headers: Record, counts: Record) -> None:
 
 @jit
 def frontend_tick(s: Record, now: int, taken: int) -> None:
-    """The edge at the end of the cycle. ``taken``: the engine took the instruction in this cycle. Sets ``wake``: but for ``put``,
+    """The edge at the end of the cycle. ``taken``: the engine took the instruction in this cycle. Sets ``wake``: but for ``arrives``,
     ``taken`` and ``counts``, nothing happens before."""
     free = s.header & (s.blocked == 0)
     proper = s.header & (s.next < s.instructions)
     ending = s.header & (s.next == s.instructions)
-    moves = s.freed | s.put | taken | (free != s.free) | (proper != s.proper) | (ending != s.ending)
+    moves = s.freed | s.arrives | taken | (free != s.free) | (proper != s.proper) | (ending != s.ending)
     s.free, s.proper, s.ending = free, proper, ending
     refill = 0
     if s.inner_level and (s.readable == 0 or s.freed):
@@ -86,5 +86,5 @@ def frontend_tick(s: Record, now: int, taken: int) -> None:
         s.readable = 1
     elif s.freed:
         s.readable = 0
-    s.inner_level += s.put - refill
+    s.inner_level += s.arrives - refill
     s.wake = now + 1 if moves | refill else NEVER

@@ -23,11 +23,17 @@ NEVER = 1 << 62
 """A cycle that does not come."""
 
 
-def state_dtype(*names: str, **parts: int | np.dtype[Any] | tuple[np.dtype[Any], int]) -> np.dtype[Any]:
-    """A record of numbers ``names``; of ``parts``, a number n is an array of n numbers, a dtype a record in the record."""
+def state_dtype(*names: str, **parts: int | tuple[int, int] | np.dtype[Any] | tuple[np.dtype[Any], int]) -> np.dtype[Any]:
+    """A record of numbers ``names``, and of ``parts``: n for an array of n numbers, (n, m) for one of n × m, a dtype for a record
+    in the record, (dtype, n) for n of them."""
     fields: list[Any] = [(name, "i8") for name in names]
     for name, part in parts.items():
-        fields.append((name, "i8", (part,)) if isinstance(part, int) else (name, *part) if isinstance(part, tuple) else (name, part))
+        if isinstance(part, int):
+            fields.append((name, "i8", (part,)))
+        elif isinstance(part, tuple):
+            fields.append((name, "i8", part) if isinstance(part[0], int) else (name, part[0], (part[1],)))
+        else:
+            fields.append((name, part))
     return np.dtype(fields)
 
 

@@ -1,0 +1,280 @@
+"""All units, connected as ``systola.hw.accelerator`` connects them, and the loop over a program's cycles.
+
+In a cycle every unit first offers what follows from its registers; then the scratchpad and the bus decide; then every unit
+ticks. Units that sleep are passed over, and where nobody but the array moves, it runs ahead on its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from systola.hw.isa import ENGINES, Engine
+from systola.hw.registers import CycleClass
+from systola.sim.cycles.array import ARRAY_STATE, array_offer, array_run, array_tick
+from systola.sim.cycles.bus import BUS_STATE, bus_grant, bus_offer, bus_tick
+from systola.sim.cycles.classes import CLASS_COUNT, CLEARING_CYCLES, enter_class, reported_class, settle_class
+from systola.sim.cycles.drain import DRAIN_STATE, drain_offer, drain_tick
+from systola.sim.cycles.fetch import FETCH_STATE, fetch_offer, fetch_tick
+from systola.sim.cycles.frontend import FRONTEND_STATE, frontend_offer, frontend_tick
+from systola.sim.cycles.jit import jit
+from systola.sim.cycles.load import LOAD_STATE, load_offer, load_tick
+from systola.sim.cycles.records import NEVER, Record, state_dtype
+from systola.sim.cycles.store import STORE_STATE, store_offer, store_tick
+from systola.sim.cycles.vector import VECTOR_STATE, vector_offer, vector_tick
+
+__all__ = ["MACHINE", "run_machine"]
+
+LOAD, ARRAY, DRAIN, VECTOR, STORE = (int(engine) for engine in Engine)
+ENGINE_COUNT = len(ENGINES)
+IDLE, DRAM_LATENCY = int(CycleClass.IDLE), int(CycleClass.DRAM_LATENCY)
+
+MACHINE = state_dtype(
+    "moving_until",  # the last cycle in which the bus counts as moving
+    "freed",  # bits: a word leaves the queue in this cycle
+    # Awake in this cycle
+    "memory_awake",
+    "array_awake",
+    "drain_awake",
+    "vector_awake",
+    # The scratchpad's answers in this cycle
+    "weights_ready",
+    "drain_read_ready",
+    "vector_read_ready",
+    "store_read_ready",
+    "vector_write_ready",
+    "load_write_ready",
+    "logged",
+    counts=ENGINE_COUNT,  # instructions finished
+    taken=ENGINE_COUNT,  # instructions taken
+    retiring=ENGINE_COUNT,  # finished, that of this cycle too
+    was_valid=ENGINE_COUNT,
+    class_now=ENGINE_COUNT,
+    class_since=ENGINE_COUNT,
+    classes=(ENGINE_COUNT, CLASS_COUNT),
+    frontends=(FRONTEND_STATE, ENGINE_COUNT),
+    load=LOAD_STATE,
+    array=ARRAY_STATE,
+    drain=DRAIN_STATE,
+    vector=VECTOR_STATE,
+    store=STORE_STATE,
+    fetch=FETCH_STATE,
+    bus=BUS_STATE,
+)
+
+
+@jit
+def _wake(m: Record, now: int, skip: int, headers: Any) -> int:
+    """Which units are awake in this cycle; front ends offer. Returns whether the program is at its end."""
+    ended = 1
+    changed = 0
+    freed = 0
+    for engine in range(ENGINE_COUNT):
+        frontend = m.frontends[engine]
+        if now >= frontend.wake or skip == 0:
+            frontend_offer(frontend, headers[engine], m.counts)
+        if frontend.valid != m.was_valid[engine]:
+            m.was_valid[engine] = frontend.valid
+            changed |= 1 << engine
+        freed |= frontend.freed << engine
+        ended &= frontend.ended | (1 - frontend.has_stream)
+    first = min(min(m.bus.wake, m.fetch.wake), min(m.load.wake, m.store.wake))
+    every = skip == 0
+    m.freed = freed
+    m.memory_awake = every or now >= first or freed != 0 or changed & (1 << LOAD | 1 << STORE) != 0
+    m.array_awake = every or now >= m.array.wake or changed & 1 << ARRAY != 0
+    m.drain_awake = every or now >= m.drain.wake or changed & 1 << DRAIN != 0
+    m.vector_awake = every or now >= m.vector.wake or changed & 1 << VECTOR != 0
+    return ended
+
+
+@jit
+def _offer(hw: Record, m: Record, now: int) -> None:
+    """The outputs of the units that are awake; those of the others are as they were."""
+    if m.memory_awake:
+        bus_offer(hw, m.bus, now)
+        load_offer(hw, m.load, now, m.bus.beat_to_load)
+        fetch_offer(hw, m.fetch, now, m.bus.beat_to_fetch)
+        store_offer(hw, m.store, now)
+        bus_grant(hw, m.bus, now, m.fetch.request_valid, m.fetch.urgent, m.load.request_valid)
+    if m.array_awake:
+        array_offer(hw, m.array, now)
+    if m.drain_awake:
+        drain_offer(hw, m.drain, now, m.array.acc_half_read)
+    if m.vector_awake:
+        vector_offer(hw, m.vector, now)
+
+
+@jit
+def _arbitrate(hw: Record, m: Record) -> None:
+    """A bank serves the first of its requesters; a bit for each bank."""
+    banks = hw.banks - 1
+    taken = m.array.act_valid << (m.array.act_address & banks)
+    request = m.array.weights_valid << (m.array.weights_address & banks)
+    m.weights_ready = request & ~taken != 0
+    taken |= request
+    request = m.drain.read_valid << (m.drain.read_address & banks)
+    m.drain_read_ready = request & ~taken != 0
+    taken |= request
+    request = m.vector.read_valid << (m.vector.read_address & banks)
+    m.vector_read_ready = request & ~taken != 0
+    taken |= request
+    m.store_read_ready = (m.store.read_valid << (m.store.read_address & banks)) & ~taken != 0
+    taken = m.drain.write_valid << (m.drain.write_address & banks)
+    request = m.vector.write_valid << (m.vector.write_address & banks)
+    m.vector_write_ready = request & ~taken != 0
+    taken |= request
+    m.load_write_ready = (m.load.write_valid << (m.load.write_address & banks)) & ~taken != 0
+
+
+@jit
+def _tick_memory(hw: Record, m: Record, now: int, load_program: Any, store_program: Any) -> None:
+    bus, fetch, load, store, frontends = m.bus, m.fetch, m.load, m.store, m.frontends
+    load_tick(
+        hw, load, now, frontends[LOAD].valid, load_program, bus.load_ready, bus.beat_to_load, m.load_write_ready
+    )
+    store_tick(
+        hw, store, now, frontends[STORE].valid, store_program, bus.store_request_ready, m.store_read_ready,
+        bus.store_beat_ready, bus.acknowledged_last,
+    )  # fmt: skip
+    fetch_tick(hw, fetch, now, 1 if now == 0 else 0, m.freed, bus.fetch_ready, bus.beat_to_fetch)
+    bus_tick(hw, bus, now)
+    if bus.moved:
+        m.moving_until = now + hw.bus_bytes - 1
+
+
+@jit
+def _tick_engines(hw: Record, m: Record, now: int, programs: Any) -> None:
+    """Ticks of those awake; those asleep take and finish nothing."""
+    frontends = m.frontends
+    if m.memory_awake:
+        _tick_memory(hw, m, now, programs[0], programs[4])
+    else:
+        m.load.taken = m.load.retire = m.store.taken = m.store.retire = m.fetch.put = 0
+    if m.drain_awake:
+        drain_tick(hw, m.drain, now, frontends[DRAIN].valid, programs[2], m.drain_read_ready, 1)
+    else:
+        m.drain.taken = m.drain.retire = 0
+    if m.vector_awake:
+        vector_tick(hw, m.vector, now, frontends[VECTOR].valid, programs[3], m.vector_read_ready, m.vector_write_ready)
+    else:
+        m.vector.taken = m.vector.retire = 0
+    if m.array_awake:
+        served = m.drain.acc_valid & m.drain.acc_served if m.drain_awake else 0
+        array_tick(hw, m.array, now, frontends[ARRAY].valid, programs[1], m.weights_ready, served)
+    else:
+        m.array.taken = m.array.retire = 0
+
+
+@jit
+def _sequence(m: Record, now: int, engine: int, taken: int, retire: int, skip: int, begun: Any, finished: Any) -> None:
+    """An engine's front end ticks; what it took and finished is noted. The counts change for the next cycle."""
+    frontend = m.frontends[engine]
+    frontend.arrives = m.fetch.put >> engine & 1
+    if taken:
+        begun[m.taken[engine]] = now
+        m.taken[engine] += 1
+    if taken or frontend.arrives or now >= frontend.wake or skip == 0:
+        frontend_tick(frontend, now, taken)
+    if retire:
+        finished[m.retiring[engine]] = now
+        m.retiring[engine] += 1
+
+
+@jit
+def _sequence_all(m: Record, now: int, skip: int, begun: Any, finished: Any) -> None:
+    _sequence(m, now, LOAD, m.load.taken, m.load.retire, skip, begun[0], finished[0])
+    _sequence(m, now, ARRAY, m.array.taken, m.array.retire, skip, begun[1], finished[1])
+    _sequence(m, now, DRAIN, m.drain.taken, m.drain.retire, skip, begun[2], finished[2])
+    _sequence(m, now, VECTOR, m.vector.taken, m.vector.retire, skip, begun[3], finished[3])
+    _sequence(m, now, STORE, m.store.taken, m.store.retire, skip, begun[4], finished[4])
+    _count_finished(m, now)
+
+
+@jit
+def _count_finished(m: Record, now: int) -> None:
+    """The timeline at the end of cycle ``now``; every front end compares again."""
+    for engine in range(ENGINE_COUNT):
+        if m.counts[engine] != m.retiring[engine]:
+            m.counts[engine] = m.retiring[engine]
+            for waiting in range(ENGINE_COUNT):
+                m.frontends[waiting].wake = now + 1
+
+
+@jit
+def _classify(m: Record, now: int, log: Any) -> None:
+    """The classes of this cycle; a change goes to ``log``, as long as that has room."""
+    moving = now <= m.moving_until
+    for engine, own in ((LOAD, m.load.cycle_class), (ARRAY, m.array.cycle_class), (DRAIN, m.drain.cycle_class),
+                        (VECTOR, m.vector.cycle_class), (STORE, m.store.cycle_class)):  # fmt: skip
+        kind = reported_class(own, m.frontends[engine].blocked_engine, moving, now)
+        if kind != m.class_now[engine]:
+            enter_class(m, engine, kind, now)
+            if m.logged < len(log):
+                log[m.logged, 0] = now
+                log[m.logged, 1] = engine
+                log[m.logged, 2] = kind
+                m.logged += 1
+
+
+@jit
+def _next_cycle(m: Record, now: int) -> int:
+    """The first cycle in which anything but the array can move, or a class change."""
+    first = min(min(m.bus.wake, m.fetch.wake), min(m.load.wake, m.store.wake))
+    first = min(first, min(m.drain.wake, m.vector.wake))
+    for engine in range(ENGINE_COUNT):
+        first = min(first, m.frontends[engine].wake)
+        if m.frontends[engine].valid != m.was_valid[engine]:
+            first = now + 1
+    if now <= m.moving_until and (m.load.cycle_class == DRAM_LATENCY or m.store.cycle_class == DRAM_LATENCY):
+        first = min(first, m.moving_until + 1)
+    return first if now >= CLEARING_CYCLES else min(first, CLEARING_CYCLES)
+
+
+@jit
+def _skip(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any, finished: Any) -> int:
+    """From cycle ``now`` on until cycle ``until`` only the array can move. Returns the cycle to go on with."""
+    if until <= now or m.array.wake > now:
+        return max(now, min(until, m.array.wake))
+    if m.array.cycle_class == IDLE:
+        return now
+    settle_class(m, ARRAY, now)
+    end = array_run(hw, m.array, now, until, m.frontends[ARRAY].valid, programs[1])
+    if end == now:
+        return now
+    for kind in range(CLASS_COUNT):
+        m.classes[ARRAY, kind] += m.array.class_cycles[kind]
+        m.array.class_cycles[kind] = 0
+    m.class_since[ARRAY] = end
+    m.class_now[ARRAY] = m.array.cycle_class
+    if m.array.taken or m.array.retire:
+        _sequence(m, end - 1, ARRAY, m.array.taken, m.array.retire, 1, begun[1], finished[1])
+        _count_finished(m, end - 1)
+    return end
+
+
+@jit
+def run_machine(
+    hw: Record, m: Record, programs: Any, headers: Any, begun: Any, finished: Any, log: Any, skip: int, limit: int
+) -> int:
+    """Run a program from its first cycle to its last; returns the number of cycles, or −1 if it takes more than ``limit``.
+
+    ``m`` is fresh but for the front ends' and the fetch unit's settings. ``programs``: each engine's instructions; ``headers``:
+    theirs as frontend.py has them. ``begun`` and ``finished``, an array for each engine, get the cycle in which each instruction
+    was taken and finished. ``log``: rows (cycle, engine, class) of class changes. ``skip`` 0: every unit ticks in every cycle.
+    """
+    now = 0
+    while now < limit:
+        ended = _wake(m, now, skip, headers)
+        _offer(hw, m, now)
+        _arbitrate(hw, m)
+        _tick_engines(hw, m, now, programs)
+        _sequence_all(m, now, skip, begun, finished)
+        _classify(m, now, log)
+        if ended:
+            for engine in range(ENGINE_COUNT):
+                settle_class(m, engine, now + 1)
+            return now + 1
+        now += 1
+        if skip:
+            now = _skip(hw, m, now, min(_next_cycle(m, now - 1), limit), programs, begun, finished)
+    return -1
