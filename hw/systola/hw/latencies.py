@@ -13,6 +13,7 @@ __all__ = [
     "ARRAY_ENTRY_CYCLES",
     "ARRAY_FIRST_SUM_CYCLES",
     "BUFFERED_FIFO_LATENCY_CYCLES",
+    "COLUMN_COUNT_CYCLES",
     "DRAIN_OUTPUT_WORDS",
     "DRAIN_RECORD_LEAD_CYCLES",
     "DRAIN_SWAP_DELAY_CYCLES",
@@ -24,7 +25,12 @@ __all__ = [
     "STAGE_B_LATENCY_CYCLES",
     "STORE_WORD_QUEUE_DEPTH",
     "SWAP_INTERVAL_CYCLES",
+    "TABLE_DELAY_CYCLES",
+    "TABLE_FLUSH_CYCLES",
     "TAIL_CYCLES",
+    "VECTOR_LATENCY_CYCLES",
+    "VECTOR_OUTPUT_PLACES",
+    "WINDOW_LATENCY_CYCLES",
     "accumulator_read_cycles",
 ]
 
@@ -91,3 +97,25 @@ def accumulator_read_cycles(params: Params) -> int:
     """From a pixel's issue to the read of its accumulator word, so that word and sums arrive together."""
     array_cycles = ARRAY_FIRST_SUM_CYCLES + (params.rows - 1) + (params.segments - 1)
     return ARRAY_ENTRY_CYCLES + array_cycles - ACCUMULATOR_READ_LATENCY_CYCLES
+
+COLUMN_COUNT_CYCLES = 3
+"""Cycles that a vector instruction waits at least: the number of its input columns is a subtraction, a product and an addition."""
+
+WINDOW_LATENCY_CYCLES = 4
+"""Cycles from a step's word to the sum that it completes: word, factors, product, sum."""
+
+TABLE_DELAY_CYCLES = 2
+"""Cycles from a word to its look-up, beyond those of the look-up itself: codes, collected entries."""
+
+TABLE_FLUSH_CYCLES = TABLE_DELAY_CYCLES + SWAP_INTERVAL_CYCLES
+"""Cycles, beyond its look-up, that nothing follows the last step of a table: what follows takes no look-up, and must neither
+overtake it nor swap too soon after it."""
+
+VECTOR_OUTPUT_PLACES = 32
+"""Results between the issue of their last step and their write: more than the cycles of that way, so that refused writes
+alone make the engine wait."""
+
+VECTOR_LATENCY_CYCLES = (
+    SCRATCHPAD_READ_LATENCY_CYCLES + WINDOW_LATENCY_CYCLES + POST_LATENCY_CYCLES + BUFFERED_FIFO_LATENCY_CYCLES
+)
+"""Cycles from the issue of an output's last step to its write (a table: its look-up and TABLE_DELAY_CYCLES more)."""

@@ -16,6 +16,7 @@ from systola.hw.dma.ports import WritePortSignature
 from systola.hw.dma.rows import RowWalker
 from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES, EngineSignature, ScratchpadReadSignature
 from systola.hw.isa import Opcode
+from systola.hw.latencies import STORE_WORD_QUEUE_DEPTH
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 
@@ -24,10 +25,6 @@ __all__ = ["FIRST_BEAT_LATENCY_CYCLES", "StoreEngine", "WordReader"]
 FIRST_BEAT_LATENCY_CYCLES = 8
 """An instruction taken in cycle n has its first beat on the engine's port in cycle n + 8, where a word fills a beat and
 nothing blocks: rows 2, queue 2, scratchpad and word queue 4. Its first burst is there in cycle n + 3."""
-
-_WORD_QUEUE_DEPTH = 8
-"""Words asked for and not yet packed. A read accepted in cycle n frees its place for the request of cycle n + 5 when nothing
-blocks: 5 places would do for a word a cycle."""
 
 
 class WordReader(wiring.Component):
@@ -58,11 +55,11 @@ class WordReader(wiring.Component):
         """Address and counter of the row; places; the word's companions delayed as long as the word."""
         m = Module()
         layout = placed_word_layout(self._params)
-        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=_WORD_QUEUE_DEPTH)
-        used = Signal(range(_WORD_QUEUE_DEPTH + 1))
+        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=STORE_WORD_QUEUE_DEPTH)
+        used = Signal(range(STORE_WORD_QUEUE_DEPTH + 1))
         accept, free = Signal(), Signal()
         m.d.comb += [
-            free.eq(used != _WORD_QUEUE_DEPTH),
+            free.eq(used != STORE_WORD_QUEUE_DEPTH),
             self.read.valid.eq(self.active & free),
             accept.eq(self.read.valid & self.read.ready),
             self.words.valid.eq(queue.r_rdy),
