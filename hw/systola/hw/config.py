@@ -7,6 +7,7 @@ are generated from here. Nothing is derived here: that is ``systola.hw.params``.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from systola.hw.errors import ConfigError
 
-__all__ = ["PRESETS", "ArrayConfig", "BusConfig", "Config", "load_config"]
+__all__ = ["PRESETS", "ArrayConfig", "BusConfig", "Config", "config_from", "load_config"]
 
 PRESETS = ("tiny", "small", "base", "tall", "wide", "large")
 
@@ -202,6 +203,14 @@ def _parse(text: str, place: str) -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{place} is not TOML: {error}") from error
+    return config_from(data, place)
+
+
+def config_from(data: Mapping[str, Any], place: str) -> Config:
+    """A description from its sections. ``place``: where they are from, for the message.
+
+    Raises ConfigError naming the field, the value and the allowed range.
+    """
     try:
         return Config.model_validate(data)
     except ValidationError as error:

@@ -1,0 +1,1 @@
+"""Sweeps: many accelerators, computed by many processes, kept in one database."""
