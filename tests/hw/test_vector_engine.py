@@ -20,7 +20,7 @@ from systola.hw.numerics import elementwise, requantize
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 from systola.hw.vector import VectorEngine
-from systola.hw.vector.engine import VECTOR_LATENCY_CYCLES
+from systola.hw.latencies import VECTOR_LATENCY_CYCLES
 from systola.hw.vector.window import sum_bits
 
 Fields = dict[str, int]

@@ -17,6 +17,8 @@ __all__ = [
     "DRAIN_OUTPUT_WORDS",
     "DRAIN_RECORD_LEAD_CYCLES",
     "DRAIN_SWAP_DELAY_CYCLES",
+    "FETCH_CHUNK_BEATS",
+    "FETCH_CHUNK_BYTES",
     "FETCH_OUTSTANDING",
     "POST_LATENCY_CYCLES",
     "RESIDUAL_WORDS",
@@ -46,6 +48,10 @@ cycle n + 5 when nothing blocks: 5 places would do for a word a cycle."""
 
 FETCH_OUTSTANDING = 10
 """Bursts of instructions in flight, beside the ``read_outstanding`` of the load engine: two of each stream."""
+
+FETCH_CHUNK_BEATS = 16
+FETCH_CHUNK_BYTES = 256
+"""What fetch asks for at a time, at most: short, so that a load never waits long behind it."""
 
 BUFFERED_FIFO_LATENCY_CYCLES = 2
 """A word written to an empty ``SyncFIFOBuffered`` in cycle n can be read in cycle n + 2: memory, output register."""
@@ -98,8 +104,9 @@ def accumulator_read_cycles(params: Params) -> int:
     array_cycles = ARRAY_FIRST_SUM_CYCLES + (params.rows - 1) + (params.segments - 1)
     return ARRAY_ENTRY_CYCLES + array_cycles - ACCUMULATOR_READ_LATENCY_CYCLES
 
+
 COLUMN_COUNT_CYCLES = 3
-"""Cycles that a vector instruction waits at least: the number of its input columns is a subtraction, a product and an addition."""
+"""Cycles that a vector instruction waits at least: its number of input columns is a subtraction, a product and an addition."""
 
 WINDOW_LATENCY_CYCLES = 4
 """Cycles from a step's word to the sum that it completes: word, factors, product, sum."""

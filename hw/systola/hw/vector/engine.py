@@ -10,31 +10,21 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from systola.hw.block import Block
-from systola.hw.interfaces import (
-    SCRATCHPAD_READ_LATENCY_CYCLES,
-    EngineSignature,
-    ScratchpadReadSignature,
-    ScratchpadWriteSignature,
-)
+from systola.hw.interfaces import EngineSignature, ScratchpadReadSignature, ScratchpadWriteSignature
 from systola.hw.isa import Opcode
 from systola.hw.params import Params
-from systola.hw.post import POST_LATENCY_CYCLES, PostPipeline
+from systola.hw.post import PostPipeline
 from systola.hw.registers import CycleClass
 from systola.hw.vector.fetch import Fetch, RequestBuffer
 from systola.hw.vector.layout import ParameterKind, config_layout
-from systola.hw.vector.output import OUTPUT_LATENCY_CYCLES, OutputQueue
+from systola.hw.vector.output import OutputQueue
 from systola.hw.vector.parameters import ParameterLoader
 from systola.hw.vector.table import Table
 from systola.hw.vector.taps import TapStore
 from systola.hw.vector.walk import StepWalker
-from systola.hw.vector.window import WINDOW_LATENCY_CYCLES, Window
+from systola.hw.vector.window import Window
 
-__all__ = ["VECTOR_LATENCY_CYCLES", "OperandQueue", "VectorEngine"]
-
-VECTOR_LATENCY_CYCLES = (
-    SCRATCHPAD_READ_LATENCY_CYCLES + WINDOW_LATENCY_CYCLES + POST_LATENCY_CYCLES + OUTPUT_LATENCY_CYCLES
-)
-"""Cycles from the issue of an output's last step to its write (a table: its look-up and TABLE_DELAY_CYCLES more)."""
+__all__ = ["OperandQueue", "VectorEngine"]
 
 
 class OperandQueue(Block):

@@ -9,17 +9,13 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
-from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES, ScratchpadReadSignature
+from systola.hw.interfaces import ScratchpadReadSignature
+from systola.hw.latencies import SCRATCHPAD_READ_LATENCY_CYCLES, SWAP_INTERVAL_CYCLES, TABLE_FLUSH_CYCLES
 from systola.hw.params import Params
-from systola.hw.post import SWAP_INTERVAL_CYCLES
 from systola.hw.vector.layout import parameter_layout, request_layout, step_layout
-from systola.hw.vector.table import TABLE_DELAY_CYCLES, table_cycles
+from systola.hw.vector.table import table_cycles
 
-__all__ = ["TABLE_FLUSH_CYCLES", "Fetch", "RequestBuffer"]
-
-TABLE_FLUSH_CYCLES = TABLE_DELAY_CYCLES + SWAP_INTERVAL_CYCLES
-"""Cycles, beyond its look-up, that nothing follows the last step of a table: what follows takes no look-up, and must neither
-overtake it nor swap too soon after it."""
+__all__ = ["Fetch", "RequestBuffer"]
 
 
 class RequestBuffer(Block):

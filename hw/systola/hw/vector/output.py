@@ -8,20 +8,14 @@ from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
 from systola.hw.interfaces import ScratchpadWriteSignature
+from systola.hw.latencies import VECTOR_OUTPUT_PLACES
 from systola.hw.params import Params
 
-__all__ = ["OUTPUT_LATENCY_CYCLES", "OUTPUT_PLACES", "OutputQueue"]
-
-OUTPUT_LATENCY_CYCLES = 2
-"""Cycles from a result to its write, where nothing is before it and the scratchpad accepts."""
-
-OUTPUT_PLACES = 32
-"""Results between the issue of their last step and their write: more than the cycles of that way, so that refused writes
-alone make the engine wait."""
+__all__ = ["OutputQueue"]
 
 
 class OutputQueue(Block):
-    """Places for OUTPUT_PLACES results.
+    """Places for VECTOR_OUTPUT_PLACES results.
 
     ``reserve``, ``destination``, ``final``: a result is under way to that word; it is its instruction's last. Only while
     ``room``. ``valid``, ``word``: the results, in the order of their places. ``write``: the scratchpad. ``retire``: the last
@@ -45,9 +39,9 @@ class OutputQueue(Block):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """A queue of places, a queue of words, and a count of places."""
         m = Module()
-        m.submodules.places = places = SyncFIFOBuffered(width=1 + len(self.destination), depth=OUTPUT_PLACES + 1)
-        m.submodules.words = words = SyncFIFOBuffered(width=len(self.word), depth=OUTPUT_PLACES + 1)
-        count, following, written = Signal(range(OUTPUT_PLACES + 1)), Signal(range(OUTPUT_PLACES + 1)), Signal()
+        m.submodules.places = places = SyncFIFOBuffered(width=1 + len(self.destination), depth=VECTOR_OUTPUT_PLACES + 1)
+        m.submodules.words = words = SyncFIFOBuffered(width=len(self.word), depth=VECTOR_OUTPUT_PLACES + 1)
+        count, following, written = Signal(range(VECTOR_OUTPUT_PLACES + 1)), Signal(range(VECTOR_OUTPUT_PLACES + 1)), Signal()
         m.d.comb += [
             places.w_en.eq(self.reserve),
             places.w_data[0].eq(self.final),
@@ -65,5 +59,5 @@ class OutputQueue(Block):
             following.eq(count + self.reserve - written),
         ]
         with m.If(self.reserve ^ written):
-            m.d.sync += [count.eq(following), self.room.eq(following != OUTPUT_PLACES), self.empty.eq(following == 0)]
+            m.d.sync += [count.eq(following), self.room.eq(following != VECTOR_OUTPUT_PLACES), self.empty.eq(following == 0)]
         return m

@@ -10,10 +10,7 @@ from systola.hw.block import Block
 from systola.hw.params import Params
 from systola.hw.vector.layout import step_layout
 
-__all__ = ["TABLE_DELAY_CYCLES", "Table", "table_cycles"]
-
-TABLE_DELAY_CYCLES = 2
-"""Cycles from a word to its look-up, beyond ``table_cycles``."""
+__all__ = ["Table", "table_cycles"]
 
 
 def table_cycles(params: Params) -> int:

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from systola.hw.block import Block
 from systola.hw.interfaces import instruction_layout
 from systola.hw.isa import Opcode, VectorOp
+from systola.hw.latencies import COLUMN_COUNT_CYCLES
 from systola.hw.loops import LoopLevel, LoopNest, LoopTrack
 from systola.hw.params import Params
 from systola.hw.post import connect_post_config
@@ -54,7 +55,7 @@ class ColumnCount(Block):
         """Subtract, multiply, add."""
         m = Module()
         steps, product, age = Signal(16), Signal(_COLUMN_BITS), Signal(2)
-        m.d.comb += self.ready.eq(age == 3)
+        m.d.comb += self.ready.eq(age == COLUMN_COUNT_CYCLES)
         with m.If(self.clear):
             m.d.sync += age.eq(0)
         with m.Elif(self.valid & ~self.ready):

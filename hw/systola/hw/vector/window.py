@@ -8,13 +8,11 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
+from systola.hw.latencies import WINDOW_LATENCY_CYCLES
 from systola.hw.params import Params
 from systola.hw.vector.layout import slots, step_layout
 
-__all__ = ["WINDOW_LATENCY_CYCLES", "Window", "sum_bits"]
-
-WINDOW_LATENCY_CYCLES = 4
-"""Cycles from a step's word to the sum that it completes: word, factors, product, sum."""
+__all__ = ["Window", "sum_bits"]
 
 _FACTOR_BITS = 9  # a − zero_in, b − zero_operand: −255 … 255
 _WINDOW_POSITIONS = 255 * 255  # the largest window that an instruction can name
