@@ -92,8 +92,8 @@ ARRAY_ENTRY_CYCLES = SCRATCHPAD_READ_LATENCY_CYCLES
 """From a pixel's issue to the cycle in which its activations, and its swap, are at the array's entry."""
 
 ARRAY_FIRST_SUM_CYCLES = 3
-"""From a pixel's entry to the sum of row 0 of segment 0: entry register, product, partial sum. Each further row takes a cycle, and
-each further segment; all columns leave together."""
+"""From a pixel's entry to the sum of row 0 of segment 0: entry register, product, partial sum. Each further row takes a
+cycle, and each further segment; all columns leave together."""
 
 ACCUMULATE_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES + 2
 """From an accumulator read to the first cycle in which the sum written back can be read: memory, output register, sum, write."""

@@ -9,12 +9,12 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from systola.hw.array.accumulators import Accumulators, accumulate_layout
-from systola.hw.array.latency import ENTRY_CYCLES, accumulator_read_cycles
 from systola.hw.array.pixels import PixelStream
 from systola.hw.array.systolic import SystolicArray
 from systola.hw.array.weights import WeightLoader
 from systola.hw.interfaces import AccumulatorReadSignature, EngineSignature, ScratchpadReadSignature
 from systola.hw.isa import Opcode
+from systola.hw.latencies import ARRAY_ENTRY_CYCLES, accumulator_read_cycles
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 
@@ -22,7 +22,7 @@ __all__ = ["ArrayEngine"]
 
 
 class ArrayEngine(Component):
-    """Weight loader, pixel stream, systolic array and accumulators. Its delays are named in ``systola.hw.array.latency``.
+    """Weight loader, pixel stream, systolic array and accumulators. Its delays are in ``systola.hw.latencies``.
 
     Members
     -------
@@ -99,7 +99,7 @@ class ArrayEngine(Component):
         """An issued pixel meets its activations, of its row group, at the array's entry; padding replaces them."""
         pixel = pixels.pixel
         issued, swap, padding, group, pad_value = (
-            _delayed(m, value, ENTRY_CYCLES, name)
+            _delayed(m, value, ARRAY_ENTRY_CYCLES, name)
             for value, name in (
                 (pixels.issue, "issued"),
                 (pixels.issue & pixel.swap, "swap"),

@@ -14,8 +14,8 @@ __all__ = ["SystolicArray"]
 class SystolicArray(Component):
     """Multiplies pixels by the active weight tile: ``sums[c] = Σ_r activations[r] · weight[r][c]``.
 
-    A pixel may enter in every cycle; its sums leave ``latency.array_cycles`` later, all columns together. ``swap`` with a pixel
-    makes the tile written last active for it and the pixels after it.
+    A pixel may enter in every cycle; its sums leave ARRAY_FIRST_SUM_CYCLES later, plus a cycle for each further row and segment,
+    all columns together. ``swap`` with a pixel makes the tile written last active for it and the pixels after it.
 
     Members
     -------
