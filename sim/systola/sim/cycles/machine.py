@@ -10,16 +10,16 @@ from typing import Any
 
 from systola.hw.isa import ENGINES, Engine
 from systola.hw.registers import CycleClass
-from systola.sim.cycles.array import ARRAY_STATE, array_offer, array_run, array_tick
+from systola.sim.cycles.array import ARRAY_STATE, array_offer, array_tick
 from systola.sim.cycles.bus import BUS_STATE, bus_grant, bus_offer, bus_tick
 from systola.sim.cycles.classes import CLASS_COUNT, CLEARING_CYCLES, enter_class, reported_class, settle_class
 from systola.sim.cycles.drain import DRAIN_STATE, drain_offer, drain_tick
-from systola.sim.cycles.fetch import FETCH_STATE, fetch_offer, fetch_tick
+from systola.sim.cycles.fetch import FETCH_STATE, fetch_offer, fetch_reset, fetch_tick
 from systola.sim.cycles.frontend import FRONTEND_STATE, frontend_offer, frontend_tick
 from systola.sim.cycles.jit import jit
-from systola.sim.cycles.load import LOAD_STATE, load_offer, load_tick
-from systola.sim.cycles.records import NEVER, Record, state_dtype
-from systola.sim.cycles.store import STORE_STATE, store_offer, store_tick
+from systola.sim.cycles.load import LOAD_STATE, load_offer, load_reset, load_tick
+from systola.sim.cycles.records import Record, state_dtype
+from systola.sim.cycles.store import STORE_STATE, store_offer, store_reset, store_tick
 from systola.sim.cycles.vector import VECTOR_STATE, vector_offer, vector_tick
 
 __all__ = ["MACHINE", "run_machine"]
@@ -77,7 +77,7 @@ def _wake(m: Record, now: int, skip: int, headers: Any) -> int:
             changed |= 1 << engine
         freed |= frontend.freed << engine
         ended &= frontend.ended | (1 - frontend.has_stream)
-    first = min(min(m.bus.wake, m.fetch.wake), min(m.load.wake, m.store.wake))
+    first = min(m.bus.wake, m.fetch.wake, m.load.wake, m.store.wake)
     every = skip == 0
     m.freed = freed
     m.memory_awake = every or now >= first or freed != 0 or changed & (1 << LOAD | 1 << STORE) != 0
@@ -137,7 +137,10 @@ def _tick_memory(hw: Record, m: Record, now: int, load_program: Any, store_progr
         bus.store_beat_ready, bus.acknowledged_last,
     )  # fmt: skip
     fetch_tick(hw, fetch, now, 1 if now == 0 else 0, m.freed, bus.fetch_ready, bus.beat_to_fetch)
-    bus_tick(hw, bus, now)
+    bus_tick(
+        hw, bus, now, fetch.request_valid, fetch.request_length, load.request_valid, load.request_length, fetch.beat_ready,
+        load.beat_ready, store.request_valid, store.request_length, store.request_last, store.beat_valid,
+    )  # fmt: skip
     if bus.moved:
         m.moving_until = now + hw.bus_bytes - 1
 
@@ -149,7 +152,7 @@ def _tick_engines(hw: Record, m: Record, now: int, programs: Any) -> None:
     if m.memory_awake:
         _tick_memory(hw, m, now, programs[0], programs[4])
     else:
-        m.load.taken = m.load.retire = m.store.taken = m.store.retire = m.fetch.put = 0
+        m.load.taken = m.load.retire = m.store.taken = m.store.retire = m.fetch.puts = 0
     if m.drain_awake:
         drain_tick(hw, m.drain, now, frontends[DRAIN].valid, programs[2], m.drain_read_ready, 1)
     else:
@@ -159,8 +162,7 @@ def _tick_engines(hw: Record, m: Record, now: int, programs: Any) -> None:
     else:
         m.vector.taken = m.vector.retire = 0
     if m.array_awake:
-        served = m.drain.acc_valid & m.drain.acc_served if m.drain_awake else 0
-        array_tick(hw, m.array, now, frontends[ARRAY].valid, programs[1], m.weights_ready, served)
+        array_tick(hw, m.array, now, frontends[ARRAY].valid, programs[1], m.weights_ready, m.drain.acc_served)
     else:
         m.array.taken = m.array.retire = 0
 
@@ -169,7 +171,7 @@ def _tick_engines(hw: Record, m: Record, now: int, programs: Any) -> None:
 def _sequence(m: Record, now: int, engine: int, taken: int, retire: int, skip: int, begun: Any, finished: Any) -> None:
     """An engine's front end ticks; what it took and finished is noted. The counts change for the next cycle."""
     frontend = m.frontends[engine]
-    frontend.arrives = m.fetch.put >> engine & 1
+    frontend.arrives = m.fetch.puts >> engine & 1
     if taken:
         begun[m.taken[engine]] = now
         m.taken[engine] += 1
@@ -219,8 +221,8 @@ def _classify(m: Record, now: int, log: Any) -> None:
 @jit
 def _next_cycle(m: Record, now: int) -> int:
     """The first cycle in which anything but the array can move, or a class change."""
-    first = min(min(m.bus.wake, m.fetch.wake), min(m.load.wake, m.store.wake))
-    first = min(first, min(m.drain.wake, m.vector.wake))
+    first = min(m.bus.wake, m.fetch.wake, m.load.wake, m.store.wake)
+    first = min(first, m.drain.wake, m.vector.wake)
     for engine in range(ENGINE_COUNT):
         first = min(first, m.frontends[engine].wake)
         if m.frontends[engine].valid != m.was_valid[engine]:
@@ -238,7 +240,7 @@ def _skip(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any
     if m.array.cycle_class == IDLE:
         return now
     settle_class(m, ARRAY, now)
-    end = array_run(hw, m.array, now, until, m.frontends[ARRAY].valid, programs[1])
+    end = now
     if end == now:
         return now
     for kind in range(CLASS_COUNT):
@@ -262,6 +264,9 @@ def run_machine(
     theirs as frontend.py has them. ``begun`` and ``finished``, an array for each engine, get the cycle in which each instruction
     was taken and finished. ``log``: rows (cycle, engine, class) of class changes. ``skip`` 0: every unit ticks in every cycle.
     """
+    load_reset(hw, m.load)
+    store_reset(hw, m.store)
+    fetch_reset(hw, m.fetch)
     now = 0
     while now < limit:
         ended = _wake(m, now, skip, headers)
