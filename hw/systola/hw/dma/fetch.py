@@ -10,11 +10,11 @@ from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from systola.hw.dma.axi import FETCH_OUTSTANDING
 from systola.hw.dma.bursts import BurstSplitter
 from systola.hw.dma.packing import Unpack
 from systola.hw.dma.ports import ReadPortSignature
 from systola.hw.isa import ENGINES, UNIT_BYTES, Engine, Opcode, instruction_units
+from systola.hw.latencies import FETCH_CHUNK_BEATS, FETCH_CHUNK_BYTES, FETCH_OUTSTANDING
 from systola.hw.params import Params
 
 __all__ = ["WORD_BYTES", "ChunkPlanner", "Fetch", "chunk_bytes", "streams_layout"]
@@ -22,17 +22,13 @@ __all__ = ["WORD_BYTES", "ChunkPlanner", "Fetch", "chunk_bytes", "streams_layout
 WORD_BYTES = 16
 """Instructions travel to the queues in words of this size, lowest first."""
 
-CHUNK_BEATS = 16
-CHUNK_BYTES = 256
-"""What is asked for at a time, at most: short, so that a load never waits long behind it."""
-
 streams_layout = data.ArrayLayout(32, len(ENGINES))
 """A number of 32 bits for each engine's stream."""
 
 
 def chunk_bytes(params: Params) -> int:
     """Bytes asked for at a time: at most half of a queue, so that the other half lasts until they come."""
-    return max(params.stream_granule_bytes, min(CHUNK_BYTES, CHUNK_BEATS * params.bus_bytes, params.queue_bytes // 2))
+    return max(params.stream_granule_bytes, min(FETCH_CHUNK_BYTES, FETCH_CHUNK_BEATS * params.bus_bytes, params.queue_bytes // 2))
 
 
 def _chunk_bits(params: Params) -> int:

@@ -164,9 +164,8 @@ def _move_reads(hw: Record, s: Record, now: int, fetch_beat_ready: int, load_bea
                 s.fetch_in_flight -= int(to_load == 0)
             beat = 0
     s.events |= events
-    moved = events | arriving
+    moved: int = events
     if spare:
-        moved = events
         if beat == 0:
             beat, s.spare_beat = spare, 0
     else:
@@ -175,6 +174,7 @@ def _move_reads(hw: Record, s: Record, now: int, fetch_beat_ready: int, load_bea
         else:
             s.spare_beat = arriving
         s.bus_beat = 0
+        moved |= arriving
     s.user_beat = beat
     return moved
 
@@ -190,7 +190,7 @@ def _move_writes(s: Record, store_beat_valid: int) -> int:
         s.write_offered = 0
         s.write_buffer = 1
         events |= _WRITE_BEAT
-    moved = events | s.arrived | s.response
+    moved: int = events | s.arrived | s.response
     s.events |= events
     if store_beat_valid & s.store_beat_ready:
         s.write_offered = 1
