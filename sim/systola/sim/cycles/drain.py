@@ -43,9 +43,19 @@ assert DRAIN_OUTPUT_WORDS & OUTPUT_MASK == 0
 assert RESIDUAL_WORDS & RESIDUAL_MASK == 0
 
 DRAIN_STATE = state_dtype(
-    "next",  # number of the instruction to come; the one in hand is the one before
-    # The block in hand, with the records being read
+    "next",  # number of the instruction to come
+    # The instruction in hand
+    "count_x",
+    "count_y",
+    "dst_stride_x",
+    "dst_stride_y",
+    "dst_stride_n",
+    "acc_stride_n",
+    "b_stride_y",
+    "b_stride_n",
+    # Its next block, and the block's records
     "present",
+    "ready",  # an instruction may be taken in this cycle
     "started",  # it lingers until its swap
     "leave_at",
     "loaded_at",  # the first cycle in which its records are near enough to start
@@ -138,44 +148,48 @@ def drain_offer(hw: Record, s: Record, now: int, acc_half_read: int) -> None:
 def drain_tick(
     hw: Record, s: Record, now: int, instruction_valid: int, program: Any, read_ready: int, write_ready: int
 ) -> None:
-    """The edge at the end of the cycle, after ``drain_offer`` of the same cycle. ``read_ready``, ``write_ready``: a request
-    of this cycle is accepted. Sets ``taken``, ``retire``, ``cycle_class`` of this cycle, and ``wake``."""
+    """The rest of the cycle and the edge at its end, after ``drain_offer``. ``read_ready``, ``write_ready``: a request of
+    this cycle is accepted. Sets ``taken``, ``retire`` and ``cycle_class`` of this cycle, and ``wake``."""
+    _move(hw, s, now, read_ready, write_ready)
+    s.taken = s.ready & instruction_valid
+    if s.taken:
+        _take(hw, s, now, program[s.next])
+
+
+@jit
+def _move(hw: Record, s: Record, now: int, read_ready: int, write_ready: int) -> None:
+    """All but the instruction that may be taken."""
     advance = s.acc_served
     accepted = s.read_valid & read_ready
     written = s.write_valid & write_ready
     residual_read = accepted & s.residual_turn
-    refused = (s.acc_valid - advance) | (s.read_valid - accepted)
     waiting = s.present & (1 - s.started)
     quiet = (s.acc_valid | s.read_valid | s.write_valid | s.retiring | waiting) == 0
-    s.cycle_class = _class(s, advance, refused, waiting)
+    s.cycle_class = _class(s, advance, (s.acc_valid - advance) | (s.read_valid - accepted), waiting)
     s.retire = s.retiring
-    s.taken = 0
-    s.residual_refused = s.residual_turn & (1 - read_ready)
-    s.drain_reads += accepted
-    s.drain_writes += written
-    s.acc_reads += advance
-    walker_free = (1 - s.active) | advance & (s.x_left + s.y_left == 0)
-    residual_free = (1 - s.residual_active) | residual_read & (s.residual_x_left + s.residual_y_left == 0)
-    start = waiting & walker_free & (s.begun | (1 - s.block_operand)) & (s.loaded_at <= now)
-    load = waiting & s.block_operand & (1 - s.begun) & residual_free
+    start = 0
+    load = 0
+    if waiting:
+        start = (s.begun | (1 - s.block_operand)) & (s.loaded_at <= now) & ((1 - s.active) | advance & _ends(s.x_left, s.y_left))
+        load = s.block_operand & (1 - s.begun)
+        load &= (1 - s.residual_active) | residual_read & _ends(s.residual_x_left, s.residual_y_left)
     s.room = (s.outstanding < DRAIN_OUTPUT_WORDS - 1) | s.room & (1 - advance)
     _write(s, written)
     if advance:
         _pixel(hw, s, now)
+    if s.read_valid:
+        _read(s, now, accepted, residual_read)
     if s.residual_active | load:
         _residual(s, now, residual_read)
-    if accepted & (1 - residual_read):
-        s.record_address += 1
-        s.records_left -= 1
-        if s.records_left == 0:
-            s.loaded_at = now + DRAIN_RECORD_LEAD_CYCLES
     if start:
-        _start(hw, s, now, program[s.next - 1])
+        _start(hw, s, now)
     elif load:
-        _load(s, program[s.next - 1])
-    _plan(hw, s, now, instruction_valid, program)
+        _load(s)
+    s.ready = 1 - s.present
     s.wake = now + 1
-    if quiet and (s.taken | s.active | s.residual_active | s.records_left) == 0:
+    if s.started:
+        _leave(hw, s, now)
+    if quiet and (s.active | s.residual_active | s.records_left) == 0:
         s.wake = s.leave_at if s.started else NEVER
         if s.outstanding:
             s.wake = min(s.wake, s.write_at[s.first])
@@ -191,10 +205,16 @@ def _class(s: Record, advance: int, refused: int, waiting: int) -> int:
 
 
 @jit
+def _ends(x_left: int, y_left: int) -> int:
+    return 1 if x_left + y_left == 0 else 0
+
+
+@jit
 def _write(s: Record, written: int) -> None:
     """The oldest pixel is written, and the instruction ends if it was its last."""
     s.retiring = 0
     if written:
+        s.drain_writes += 1
         s.retiring = s.destination[s.first] & 1
         s.first = (s.first + 1) & OUTPUT_MASK
         s.outstanding -= 1
@@ -203,10 +223,10 @@ def _write(s: Record, written: int) -> None:
 @jit
 def _pixel(hw: Record, s: Record, now: int) -> None:
     """A pixel's accumulator is read: it is under way, and the walk goes on."""
-    end = s.x_left + s.y_left == 0
+    s.acc_reads += 1
     place = (s.first + s.outstanding) & OUTPUT_MASK
     s.write_at[place] = now + WRITE_DELAY_CYCLES
-    s.destination[place] = (s.address & (hw.scratchpad_words - 1)) << 1 | (s.last_block & end)
+    s.destination[place] = (s.address & (hw.scratchpad_words - 1)) << 1
     s.outstanding += 1
     if s.operand:
         s.ahead -= 1
@@ -223,6 +243,19 @@ def _pixel(hw: Record, s: Record, now: int) -> None:
         s.address = s.row_address
     else:
         s.active = 0
+        s.destination[place] |= s.last_block
+
+
+@jit
+def _read(s: Record, now: int, accepted: int, residual: int) -> None:
+    """A word of records was requested, or a residual, and perhaps accepted."""
+    s.drain_reads += accepted
+    s.residual_refused = s.residual_turn & (1 - accepted)
+    if accepted & (1 - residual):
+        s.record_address += 1
+        s.records_left -= 1
+        if s.records_left == 0:
+            s.loaded_at = now + DRAIN_RECORD_LEAD_CYCLES
 
 
 @jit
@@ -252,66 +285,74 @@ def _residual(s: Record, now: int, read: int) -> None:
 
 
 @jit
-def _load(s: Record, instruction: Record) -> None:
+def _load(s: Record) -> None:
     """The residuals of the block in hand are walked from the next cycle on."""
     s.begun = 1
     s.residual_active = 1
-    s.residual_x_left = s.residual_row_x_left = instruction.count_x - 1
-    s.residual_y_left = instruction.count_y - 1
-    s.residual_stride_y = instruction.b_stride_y
+    s.residual_x_left = s.residual_row_x_left = s.count_x - 1
+    s.residual_y_left = s.count_y - 1
+    s.residual_stride_y = s.b_stride_y
     s.residual_address = s.residual_row_address = s.block_b_address
 
 
 @jit
-def _start(hw: Record, s: Record, now: int, instruction: Record) -> None:
+def _start(hw: Record, s: Record, now: int) -> None:
     """The pixels of the block in hand are walked from the next cycle on; it leaves when it was swapped in, or a little later."""
     s.started = 1
     s.leave_at = now + DRAIN_SWAP_DELAY_CYCLES + max(0, SWAP_INTERVAL_CYCLES - FASTEST_BLOCK_CYCLES - hw.drain_record_words)
     s.begun = 0
     s.active = 1
     s.operand = s.block_operand
-    s.last_block = s.blocks_left == 1
-    s.x_left = s.row_x_left = instruction.count_x - 1
-    s.y_left = instruction.count_y - 1
-    s.stride_x = instruction.dst_stride_x
-    s.stride_y = instruction.dst_stride_y
+    s.last_block = 1 if s.blocks_left == 1 else 0
+    s.x_left = s.row_x_left = s.count_x - 1
+    s.y_left = s.count_y - 1
+    s.stride_x = s.dst_stride_x
+    s.stride_y = s.dst_stride_y
     s.address = s.row_address = s.block_dst_address
     s.acc_word = s.block_acc_address & (2 * hw.accumulator_half_words - 1)
 
 
 @jit
-def _plan(hw: Record, s: Record, now: int, instruction_valid: int, program: Any) -> None:
-    """The next block comes in hand: of the instruction offered, or of the same one."""
-    leaving = s.started & (s.leave_at == now)
-    if (s.present == 0) | leaving & (s.blocks_left == 1) and instruction_valid:
-        offered = program[s.next]
-        s.taken = 1
-        s.next += 1
-        s.present = 1
-        s.blocks_left = offered.count_n
-        s.block_acc_address = offered.acc_address
-        s.block_dst_address = offered.dst_address
-        s.block_b_address = offered.b_address
-        s.block_group = offered.group
-        s.block_operand = offered.stage_b & offered.operand
-        s.record_address = offered.param_address
-    elif leaving:
-        s.present = s.blocks_left > 1
-        s.blocks_left -= 1
-        _next_block(hw, s, program[s.next - 1])
-    if s.taken | leaving & s.present:
-        s.records_left = hw.drain_record_words
-        s.loaded_at = NEVER
-    if leaving:
-        s.started = 0
-
-
-@jit
-def _next_block(hw: Record, s: Record, instruction: Record) -> None:
-    """The next column group, or the first of the next block of lanes."""
-    s.block_acc_address += instruction.acc_stride_n
+def _leave(hw: Record, s: Record, now: int) -> None:
+    """The block that has started leaves in time: the next of its instruction is in hand, or an instruction may be taken."""
+    if now < s.leave_at:
+        return
+    s.started = 0
+    s.blocks_left -= 1
+    if s.blocks_left == 0:
+        s.present = 0
+        s.ready = 1
+        return
+    s.block_acc_address += s.acc_stride_n
     s.block_group += 1
     if s.block_group == hw.column_groups:
         s.block_group = 0
-        s.block_dst_address += instruction.dst_stride_n
-        s.block_b_address += instruction.b_stride_n
+        s.block_dst_address += s.dst_stride_n
+        s.block_b_address += s.b_stride_n
+    _fetch(hw, s)
+
+
+@jit
+def _take(hw: Record, s: Record, now: int, instruction: Record) -> None:
+    """The first block of an instruction is in hand."""
+    s.next += 1
+    s.present = 1
+    s.blocks_left = instruction.count_n
+    s.count_x, s.count_y = instruction.count_x, instruction.count_y
+    s.dst_stride_x, s.dst_stride_y, s.dst_stride_n = instruction.dst_stride_x, instruction.dst_stride_y, instruction.dst_stride_n
+    s.acc_stride_n, s.b_stride_y, s.b_stride_n = instruction.acc_stride_n, instruction.b_stride_y, instruction.b_stride_n
+    s.block_acc_address = instruction.acc_address
+    s.block_dst_address = instruction.dst_address
+    s.block_b_address = instruction.b_address
+    s.block_group = instruction.group
+    s.block_operand = instruction.stage_b & instruction.operand
+    s.record_address = instruction.param_address
+    _fetch(hw, s)
+    s.wake = now + 1
+
+
+@jit
+def _fetch(hw: Record, s: Record) -> None:
+    """The records of the block in hand are read from the next cycle on."""
+    s.records_left = hw.drain_record_words
+    s.loaded_at = NEVER
