@@ -6,16 +6,16 @@ the nest carries are kept for each level that others return to, as the RTL's tra
 
 from __future__ import annotations
 
+from typing import Any
+
+from systola.sim.cycles.array_sums import OVERWRITES, READS_HALF
 from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import Record
 
-__all__ = ["OVERWRITES", "PIXEL_FIELDS", "POSITION_MASK", "READS_HALF", "load_nest", "step_nest", "step_row", "take_pixel"]
+__all__ = ["PIXEL_FIELDS", "POSITION_MASK", "walk", "walk_row"]
 
 POSITION_MASK = (1 << 18) - 1
 """Positions are 18 bits wide, as POSITION_BITS of the RTL; a negative one is beyond every limit."""
-
-OVERWRITES, READS_HALF = 1, 2
-"""What a pixel does to its accumulator word: it overwrites it, or reads half h first: READS_HALF + h."""
 
 PIXEL_FIELDS = (
     # The held instruction
@@ -75,7 +75,7 @@ PIXEL_FIELDS = (
 
 
 @jit
-def load_nest(hw: Record, s: Record, fields: Record) -> None:
+def _load_nest(hw: Record, s: Record, fields: Record) -> None:
     """The nest stands at the first pixel of the instruction ``fields`` from the next cycle on."""
     s.x_last, s.y_last, s.kb_last = fields.count_x - 1, fields.count_y - 1, fields.count_kb - 1
     s.kx_last, s.ky_last = fields.count_kx - 1, fields.count_ky - 1
@@ -154,7 +154,7 @@ def _next_pass(hw: Record, s: Record) -> None:
 
 
 @jit
-def step_row(hw: Record, s: Record) -> None:
+def _step_row(hw: Record, s: Record) -> None:
     """From the last pixel of a row to the next pixel, or to the nest's end; ``acc_word`` is already one further."""
     if s.y_left:
         s.y_left -= 1
@@ -169,7 +169,7 @@ def step_row(hw: Record, s: Record) -> None:
 
 
 @jit
-def take_pixel(hw: Record, s: Record) -> None:
+def _take_pixel(hw: Record, s: Record) -> None:
     """The pixel that the nest stands at is the one at hand from the next cycle on."""
     half = s.acc_word >= hw.accumulator_half_words
     s.act_address = (s.address + s.offset) & (hw.scratchpad_words - 1)
@@ -181,7 +181,7 @@ def take_pixel(hw: Record, s: Record) -> None:
 
 
 @jit
-def step_nest(hw: Record, s: Record) -> None:
+def _step_nest(hw: Record, s: Record) -> None:
     """To the next pixel, or to the nest's end."""
     s.pass_begins = 0
     s.acc_word = (s.acc_word + 1) & (hw.accumulator_words - 1)
@@ -190,4 +190,40 @@ def step_nest(hw: Record, s: Record) -> None:
         s.address = (s.address + s.stride_x) & (hw.scratchpad_words - 1)
         s.ix = (s.ix + s.step_x) & POSITION_MASK
     else:
-        step_row(hw, s)
+        _step_row(hw, s)
+
+
+@jit
+def walk(hw: Record, s: Record, program: Any) -> None:
+    """The nest, while it walks, goes on by a pixel; at its end, or if it does not walk, the held instruction follows."""
+    if s.walking:
+        _take_pixel(hw, s)
+        _step_nest(hw, s)
+    if s.holding & (1 - s.walking):
+        _load_nest(hw, s, program[s.held])
+        s.holding = 0
+
+
+@jit
+def walk_row(hw: Record, s: Record, pixels: int, program: Any) -> int:
+    """As ``walk`` for ``pixels`` cycles, within a row and in a walking nest. Returns how many of the first ``pixels`` − 1 are
+    padding: those that are issued, one in each cycle after the first.
+    """
+    steps = pixels - 1
+    end = s.ix + steps * s.step_x
+    padding = 0
+    if s.iy >= s.limit_y:
+        padding = steps
+    elif end >= s.limit_x:
+        ix = s.ix
+        for _ in range(steps):
+            padding += ix >= s.limit_x
+            ix = (ix + s.step_x) & POSITION_MASK
+    if steps:
+        s.pass_begins = 0
+    s.x_left -= steps
+    s.address = (s.address + steps * s.stride_x) & (hw.scratchpad_words - 1)
+    s.ix = end & POSITION_MASK
+    s.acc_word = (s.acc_word + steps) & (hw.accumulator_words - 1)
+    walk(hw, s, program)
+    return padding
