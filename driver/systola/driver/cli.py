@@ -1,4 +1,4 @@
-"""The command line: ``systola run | check | compile | verilog``.
+"""The command line: ``systola run | check | compile | verilog | sweep``.
 
 What takes long to import (Amaranth, matplotlib) is imported where it is used, so that errors and help come at once.
 """
@@ -20,6 +20,7 @@ from rich.table import Table
 from systola.driver.flow import Options, prepare, run, with_dram
 from systola.driver.open import BACKENDS
 from systola.driver.samples import load_samples, stacked
+from systola.driver.sweep.command import sweep_command
 from systola.hw.config import load_config
 from systola.hw.errors import ConfigError, MismatchError, SystolaError
 from systola.hw.params import Params
@@ -187,6 +188,9 @@ def verilog(accel: Accel, output: Folder) -> None:
         files = write_verilog(params, output_folder(output))
     for path in files:
         Console().print(str(path), soft_wrap=True)
+
+
+app.command("sweep")(sweep_command)
 
 
 def _console() -> Console:

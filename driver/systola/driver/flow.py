@@ -33,7 +33,7 @@ from systola.reports.record import RunRecord
 from systola.sim.golden import run_golden
 from systola.sim.rtl.session import RtlSession
 
-__all__ = ["Network", "Options", "prepare", "run", "with_dram"]
+__all__ = ["Network", "Options", "prepare", "run", "tool_versions", "with_dram"]
 
 Notify = Callable[[str], None]
 GOLDEN_CHUNK_BYTES = 1 << 28
@@ -248,7 +248,7 @@ def _record(
         dram_latency_cycles=dram.latency_cycles,
         dram_bytes_per_cycle=dram.bytes_per_cycle,
         host_seconds=dict(network.seconds),
-        versions=_versions(),
+        versions=tool_versions(),
         notes=graph.notes,
         **measured,
     )
@@ -259,9 +259,10 @@ def _network_name(name: str, model: Path) -> str:
     return name if name not in GENERIC_NAMES else model.stem if model.is_file() else model.resolve().name
 
 
-def _versions() -> dict[str, str]:
+def tool_versions(*more: str) -> dict[str, str]:
+    """Versions of what results depend on: Python, Systola, packages and tools, and ``more`` packages."""
     versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *more):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

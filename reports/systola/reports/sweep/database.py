@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -40,6 +41,7 @@ __all__ = [
     "definition_to_json",
     "load_results",
     "network_to_json",
+    "read_points",
     "resources_to_json",
 ]
 
@@ -68,7 +70,6 @@ CREATE TABLE points (
     state TEXT NOT NULL CHECK (state IN ('done', 'invalid', 'failed')),
     reason TEXT NOT NULL,
     resources TEXT,
-    attempts INTEGER NOT NULL,
     seconds REAL NOT NULL,
     worker TEXT NOT NULL,
     finished TEXT NOT NULL,
@@ -94,7 +95,6 @@ CREATE TABLE agreements (           -- depend on the quantization alone
     top1 REAL,
     reference TEXT NOT NULL,
     reason TEXT NOT NULL,
-    seconds REAL NOT NULL,
     PRIMARY KEY (network, method, multiplier_bits)
 ) WITHOUT ROWID;
 CREATE TABLE verifications (
@@ -149,29 +149,34 @@ def _results(connection: sqlite3.Connection, path: Path) -> SweepResults:
         raise SystolaError(f"{path} holds no sweep: it ended before it began; run it again")
     definition = definition_from_json(row["definition"])
     session = connection.execute("SELECT versions FROM sessions ORDER BY session DESC LIMIT 1").fetchone()
-    points = _points(connection, definition)
+    points = read_points(connection, definition)
     metrics = {point.hash: point.metrics for point in points if point.state == "done"}
     versions = json.loads(session["versions"]) if session else {}
     return SweepResults(definition, versions, points, pareto_front(metrics, definition.objectives))
 
 
-def _points(connection: sqlite3.Connection, definition: SweepDefinition) -> tuple[PointResult, ...]:
+def read_points(
+    connection: sqlite3.Connection, definition: SweepDefinition, hashes: Collection[str] | None = None
+) -> tuple[PointResult, ...]:
+    """The points with these hashes, or all, in the order of their ordinals."""
+    chosen = "" if hashes is None else "WHERE hash IN (SELECT value FROM json_each(?))"
+    these = () if hashes is None else (json.dumps(list(hashes)),)
     agreements = {
         (row["network"], row["method"], row["multiplier_bits"]): Agreement(row["samples"], row["top1"], row["reference"])
         for row in connection.execute("SELECT * FROM agreements WHERE samples IS NOT NULL")
     }
     networks: dict[str, dict[str, str]] = {}
-    for row in connection.execute("SELECT hash, network, detail FROM network_results"):
+    for row in connection.execute(f"SELECT hash, network, detail FROM network_results {chosen}", these):
         networks.setdefault(row["hash"], {})[row["network"]] = row["detail"]
     verifications: dict[str, list[Verification]] = {}
-    for row in connection.execute("SELECT * FROM verifications ORDER BY hash, network"):
+    for row in connection.execute(f"SELECT * FROM verifications {chosen} ORDER BY hash, network", these):
         values = dict(row)
         verifications.setdefault(values.pop("hash"), []).append(
             Verification(**values | {"counters_equal": bool(values["counters_equal"])})
         )
     order = [network.name for network in definition.networks]
     result = []
-    for row in connection.execute("SELECT * FROM points ORDER BY ordinal, hash"):
+    for row in connection.execute(f"SELECT * FROM points {chosen} ORDER BY ordinal, hash", these):
         config = json.loads(row["config"])
         own = networks.get(row["hash"], {})
         bits = config.get("requantize", {}).get("multiplier_bits")
@@ -183,7 +188,7 @@ def _points(connection: sqlite3.Connection, definition: SweepDefinition) -> tupl
         point = PointResult(
             row["hash"], row["ordinal"], json.loads(row["axes"]), config, row["method"], row["state"], row["reason"], found,
             resources, metrics, tuple(verifications.get(row["hash"], ())),
-            row["attempts"], row["seconds"], row["worker"], row["finished"],
+            row["seconds"], row["worker"], row["finished"],
         )  # fmt: skip
         result.append(point)
     return tuple(result)

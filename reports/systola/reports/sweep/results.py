@@ -183,7 +183,6 @@ class PointResult:
     resources: Resources | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     verifications: tuple[Verification, ...] = ()
-    attempts: int = 1
     seconds: float = 0.0
     worker: str = ""
     finished: str = ""
