@@ -19,7 +19,14 @@ from systola.hw.latencies import (
 from systola.hw.registers import CycleClass
 from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import NEVER, Record, state_dtype
-from systola.sim.cycles.vector_parameters import LOADING, PARAMETER_FIELDS, parameters_tick
+from systola.sim.cycles.vector_parameters import (
+    LOADED,
+    LOADING,
+    PARAMETER_FIELDS,
+    parameters_begin,
+    parameters_free,
+    parameters_word,
+)
 from systola.sim.cycles.vector_walk import (
     BEGIN,
     EMIT,
@@ -66,8 +73,8 @@ VECTOR_STATE = state_dtype(
     "free_at",  # cycle in which a block takes its records
     # Results: numbers of places reserved and of words written, ever; the place of one is its number modulo RING
     "reserved", "written",
-    # Of this cycle
-    "allowed", "wants",
+    # Of this cycle: a step may be issued without a read; with one, and has the port
+    "pads", "reads",
     # Outputs of a cycle
     "read_valid", "read_address", "write_valid", "write_address", "taken", "retire", "cycle_class",
     # Events
@@ -82,21 +89,24 @@ VECTOR_STATE = state_dtype(
 @jit
 def vector_offer(hw: Record, s: Record, now: int) -> None:  # noqa: ARG001 - every unit's interface
     """The requests of this cycle: ``read_valid``, ``read_address``, ``write_valid``, ``write_address``."""
-    flags, waiting = s.out_flags, s.reserved - s.written
-    s.allowed = s.wants = 0
-    if (
-        s.out_valid
-        and now >= s.pace_until
-        and (flags & EMIT == 0 or waiting < RING)
-        and (flags & SWAP == 0 or now >= s.swap_from)
-    ):
-        s.allowed = 1
-        s.wants = flags & READ
-    s.read_valid = 1 if s.wants or s.loader == LOADING else 0
-    s.read_address = s.out_address if s.wants and s.locked == 0 else s.word_address
-    place = s.written & RING_MASK
-    s.write_valid = 1 if waiting and s.result_at[place] <= now else 0
-    s.write_address = s.result_address[place]
+    s.pads = s.reads = 0
+    waiting = s.reserved - s.written
+    if s.out_valid and now >= s.pace_until:
+        flags = s.out_flags
+        if (flags & EMIT == 0 or waiting < RING) and (flags & SWAP == 0 or now >= s.swap_from):
+            s.pads = 1 - (flags & READ)
+            s.reads = flags & READ & (1 - s.locked)
+    if s.reads:
+        s.read_valid = 1
+        s.read_address = s.out_address
+    else:
+        s.read_valid = 1 if s.loader == LOADING else 0
+        s.read_address = s.word_address
+    s.write_valid = 0
+    if waiting:
+        place = s.written & RING_MASK
+        s.write_valid = 1 if s.result_at[place] <= now else 0
+        s.write_address = s.result_address[place]
 
 
 @jit
@@ -105,34 +115,31 @@ def vector_tick(
 ) -> None:
     """What happens in this cycle, and the edge at its end. ``instruction_valid``: instruction ``program[s.next]`` is there;
     ``read_ready``, ``write_ready``: the scratchpad accepts the request, if there is one."""
-    loading = s.loader == LOADING
-    issued = 1 if s.allowed and (s.wants == 0 or (read_ready and s.locked == 0)) else 0
-    word = 1 if loading and read_ready and (s.locked or s.wants == 0) else 0
+    issued = 1 if s.pads or (s.reads and read_ready) else 0
     _classify(s, now, instruction_valid, issued, read_ready, write_ready)
-    locked = 1 if loading and read_ready == 0 and (s.locked or s.wants == 0) else 0
-    free = 1 if now == s.free_at or (s.flushing_before and s.flushing == 0) else 0
-    moved = issued | word | free | (locked != s.locked) | (s.flushing != s.flushing_before)
-    s.locked, s.flushing_before = locked, s.flushing
-    moved |= _write(s, write_ready)
-    s.vector_reads += s.read_valid & read_ready
     s.vector_steps += issued
+    if s.read_valid and read_ready:
+        s.vector_reads += 1
     made = 1 if s.active and s.spare_valid == 0 and (s.first_flags & PARAMETERS == 0 or s.available) else 0
-    s.taken = 0
-    consumed = 0
-    issued_flags, issued_destination = s.out_flags, s.out_destination
-    if made:
-        consumed = s.first_flags & PARAMETERS
-        walk_step(hw, s)
-    _buffer(s, made, issued)
+    if instruction_valid and s.age == 0:
+        s.wanted = uses_parameters(program[s.next].op)
+    may_take = 1 if s.wanted == 0 and now >= s.take_from else 0
+    moved = _write(s, write_ready) | issued | _load(hw, s, now, instruction_valid, program, read_ready)
+    s.flushing_before = s.flushing
     if issued:
-        _issue(hw, s, now, issued_flags, issued_destination)
+        _issue(hw, s, now)
     elif s.flushing and now >= s.pace_until:
         s.flushing = 0
         moved = 1
-    if instruction_valid:
-        moved |= _take(hw, s, now, program)
-    moved |= parameters_tick(hw, s, word, free, consumed, instruction_valid, s.taken, program)
-    s.next += s.taken
+    if made:
+        if s.first_flags & PARAMETERS:
+            s.available = 0
+        walk_step(hw, s)
+    _buffer(s, made, issued)
+    s.taken = 0
+    if instruction_valid and (s.age < COLUMN_COUNT_CYCLES or (may_take and s.active == 0)):
+        _take(hw, s, program)
+        moved = 1
     s.wake = now + 1 if moved | made else _wake(s, now, instruction_valid)
 
 
@@ -165,6 +172,29 @@ def _write(s: Record, write_ready: int) -> int:
 
 
 @jit
+def _load(hw: Record, s: Record, now: int, instruction_valid: int, program: Record, read_ready: int) -> int:
+    """The edge of the parameter loader. A step that has the port goes first, but a refused word keeps it. Returns 1 where
+    something moves."""
+    if s.loader == LOADING:
+        before = s.locked
+        s.locked = 0
+        if s.reads == 0:
+            if read_ready:
+                parameters_word(hw, s)
+                return 1
+            s.locked = 1
+        return before ^ s.locked
+    if s.loader == LOADED:
+        if now == s.free_at or (s.flushing_before and s.flushing == 0):
+            parameters_free(hw, s)
+            return 1
+    elif instruction_valid and s.wanted:
+        parameters_begin(hw, s, program[s.next])
+        return 1
+    return 0
+
+
+@jit
 def _buffer(s: Record, made: int, issued: int) -> None:
     """The edge of the buffer between walker and fetch."""
     if s.out_valid and issued == 0:
@@ -182,8 +212,9 @@ def _buffer(s: Record, made: int, issued: int) -> None:
 
 
 @jit
-def _issue(hw: Record, s: Record, now: int, flags: int, destination: int) -> None:
+def _issue(hw: Record, s: Record, now: int) -> None:
     """A step is on its way: what follows from it, and when."""
+    flags = s.out_flags
     look_up_cycles = 0
     if flags & TABLE:
         table_cycles = max(1, hw.lanes // hw.table_lanes)
@@ -195,7 +226,7 @@ def _issue(hw: Record, s: Record, now: int, flags: int, destination: int) -> Non
     if flags & EMIT:
         place = s.reserved & RING_MASK
         s.result_at[place] = now + VECTOR_LATENCY_CYCLES + look_up_cycles
-        s.result_address[place] = destination
+        s.result_address[place] = s.out_destination
         s.result_final[place] = 1 if flags & FINAL else 0
         s.reserved += 1
     if flags & SWAP:
@@ -207,21 +238,16 @@ def _issue(hw: Record, s: Record, now: int, flags: int, destination: int) -> Non
 
 
 @jit
-def _take(hw: Record, s: Record, now: int, program: Record) -> int:
-    """The instruction that waits grows older, or is taken; returns 1 for either. The last step of the one before it may have
-    been made in this cycle."""
+def _take(hw: Record, s: Record, program: Record) -> None:
+    """The instruction that waits grows older, or is taken: the last step of the one before may be made in the same cycle."""
     if s.age < COLUMN_COUNT_CYCLES:
         s.age += 1
-        return 1
-    if s.active or now < s.take_from:
-        return 0
-    if s.captured == 0 and uses_parameters(program[s.next].op):
-        return 0
+        return
     walk_take(hw, s, program[s.next])
+    s.next += 1
     s.taken = 1
     s.age = 0
     s.take_from = NEVER
-    return 1
 
 
 @jit

@@ -8,9 +8,8 @@ from __future__ import annotations
 from systola.hw.isa import VectorOp
 from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import Record
-from systola.sim.cycles.vector_walk import uses_parameters
 
-__all__ = ["LOADED", "LOADER_IDLE", "LOADING", "PARAMETER_FIELDS", "parameters_tick"]
+__all__ = ["LOADED", "LOADER_IDLE", "LOADING", "PARAMETER_FIELDS", "parameters_begin", "parameters_free", "parameters_word"]
 
 LOADER_IDLE, LOADING, LOADED = 0, 1, 2
 """``loader``: no instruction; reads words; has a set, until a block has taken it (a table: until it is no longer used)."""
@@ -19,7 +18,7 @@ DEPTHWISE_OP, TABLE_OP = int(VectorOp.DEPTHWISE), int(VectorOp.TABLE)
 
 PARAMETER_FIELDS = (
     "loader",
-    "captured",  # the instruction that waits is known
+    "wanted",  # the instruction that waits has parameters, and the loader has not begun with them
     "available",  # a set is loaded and no block has begun to use it
     "set_words",
     "words_left",
@@ -31,45 +30,34 @@ PARAMETER_FIELDS = (
 
 
 @jit
-def parameters_tick(
-    hw: Record, s: Record, word: int, free: int, consumed: int, instruction_valid: int, taken: int, program: Record
-) -> int:
-    """The edge at a cycle's end. ``word``: one is accepted; ``free``: the next set may be loaded; ``consumed``: a block's first
-    step is made; ``taken``: the walker takes the instruction. Returns 1 where an instruction's first set is begun."""
-    begins = 0
-    if consumed:
-        s.available = 0
-    if s.loader == LOADING:
-        if word:
-            s.words_left -= 1
-            s.word_address = (s.word_address + 1) & (hw.scratchpad_words - 1)
-            if s.words_left == 0:
-                s.loader = LOADED
-                s.available = 1
-    elif s.loader == LOADED:
-        if free:
-            s.loader = LOADER_IDLE
-            if s.blocks_left and s.set_stride:
-                s.blocks_left -= 1
-                _begin_set(hw, s, s.set_address + s.set_stride)
-    elif instruction_valid and s.captured == 0 and uses_parameters(program[s.next].op):
-        begins = 1
-        _begin_instruction(hw, s, program[s.next])
-    if taken:
-        s.captured = 0
-    elif begins:
-        s.captured = 1
-    return begins
-
-
-@jit
-def _begin_instruction(hw: Record, s: Record, i: Record) -> None:
+def parameters_begin(hw: Record, s: Record, i: Record) -> None:
+    """The first set of instruction ``i``, which waits."""
+    s.wanted = 0
     s.set_words = hw.table_words if i.op == TABLE_OP else hw.vector_record_words
     if i.op == DEPTHWISE_OP:
         s.set_words += i.count_ky * i.count_kx
     s.blocks_left = i.count_n - 1
     s.set_stride = i.param_stride_n
     _begin_set(hw, s, i.param_address)
+
+
+@jit
+def parameters_word(hw: Record, s: Record) -> None:
+    """A word is accepted."""
+    s.words_left -= 1
+    s.word_address = (s.word_address + 1) & (hw.scratchpad_words - 1)
+    if s.words_left == 0:
+        s.loader = LOADED
+        s.available = 1
+
+
+@jit
+def parameters_free(hw: Record, s: Record) -> None:
+    """The set that is loaded may be overwritten: the next block's follows, if the instruction has one of its own for it."""
+    s.loader = LOADER_IDLE
+    if s.blocks_left and s.set_stride:
+        s.blocks_left -= 1
+        _begin_set(hw, s, s.set_address + s.set_stride)
 
 
 @jit
