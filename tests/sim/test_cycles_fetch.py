@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
+from plain_cycles import plain_module
 
 from systola.hw.config import Config, load_config
 from systola.hw.dma.fetch import Fetch
 from systola.hw.isa import ENGINES
 from systola.hw.params import Params
-from systola.sim.cycles.fetch import FETCH_STATE, fetch_offer, fetch_reset, fetch_tick
-from systola.sim.cycles.records import Record, hardware, new_record
+from systola.sim.cycles import fetch
+from systola.sim.cycles.fetch import FETCH_STATE
+from systola.sim.cycles.records import NEVER, Record, hardware, new_record
 
 OUTPUTS = ("request_valid", "request_length", "urgent", "puts", "beat_ready")
 WORD_BYTES = 16
@@ -90,9 +93,9 @@ class World:
         return new
 
 
-def model_cycle(hw: Record, s: Record, now: int, inputs: Inputs) -> None:
-    fetch_offer(hw, s, now, inputs.beat_valid)
-    fetch_tick(hw, s, now, *astuple(inputs))
+def model_cycle(hw: Record, s: Record, now: int, inputs: Inputs, model: Any = fetch) -> None:
+    model.fetch_offer(hw, s, now, inputs.beat_valid)
+    model.fetch_tick(hw, s, now, *astuple(inputs))
 
 
 class Sleeper:
@@ -124,7 +127,7 @@ def lockstep(params: Params, cycles: int, seed: int) -> tuple[int, int]:
     dut, world, hw = Fetch(params), World(params, seed), hardware(params)
     models = [world.begin(new_record(FETCH_STATE)) for _ in range(2)]
     for model in models:
-        fetch_reset(hw, model)
+        fetch.fetch_reset(hw, model)
     state, sleeper = models[0], Sleeper(hw, models[1])
 
     async def bench(ctx: Any) -> None:
@@ -160,12 +163,52 @@ def lockstep(params: Params, cycles: int, seed: int) -> tuple[int, int]:
     return world.words, sleeper.slept
 
 
-@pytest.mark.parametrize(("bus_bytes", "units", "burst_beats"), [
-    (4, 16, 16), (4, 4, 1), (4, 64, 256), (8, 16, 16), (8, 4, 2), (16, 32, 16), (16, 4, 4), (16, 256, 1), (32, 16, 16),
-    (32, 64, 2), (64, 64, 2), (64, 16, 256), (128, 16, 16), (128, 4, 1),
-])  # fmt: skip
-def test_equals_the_fetch_unit(bus_bytes: int, units: int, burst_beats: int) -> None:
-    params = fetch_config(bus_bytes, units, burst_beats)
-    words, slept = zip(*(lockstep(params, 1300, seed + bus_bytes + units) for seed in range(2)), strict=True)
+def check(configuration: Sequence[int], cycles: int, seeds: int) -> None:
+    params = fetch_config(*configuration)
+    words, slept = zip(*(lockstep(params, cycles, seed + sum(configuration)) for seed in range(seeds)), strict=True)
     assert sum(words) > 100
     assert sum(slept) > 100
+
+
+CONFIGURATIONS = [(4, 16, 16), (8, 4, 2), (16, 32, 16), (32, 16, 16), (128, 4, 1)]
+MORE_CONFIGURATIONS = [(4, 4, 1), (4, 64, 256), (8, 16, 16), (16, 4, 4), (16, 256, 1), (32, 64, 2), (64, 64, 2), (64, 16, 256),
+                       (128, 16, 16)]  # fmt: skip
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_equals_the_fetch_unit(configuration: Sequence[int]) -> None:
+    """Bus bytes, units of a queue, beats of the longest burst."""
+    check(configuration, 1000, seeds=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("configuration", [*CONFIGURATIONS, *MORE_CONFIGURATIONS])
+def test_equals_the_fetch_unit_for_long(configuration: Sequence[int]) -> None:
+    check(configuration, 2000, seeds=6)
+
+
+def alone(model: Any, cycles: int) -> Record:
+    """The model's last state, without RTL."""
+    params = fetch_config(8, 16, 16)
+    world, hw = World(params, 1), hardware(params)
+    state = world.begin(new_record(FETCH_STATE))
+    model.fetch_reset(hw, state)
+    for now in range(cycles):
+        model_cycle(hw, state, now, world.step(now, 0, state), model)
+    return state
+
+
+def test_plain_python_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = alone(fetch, 2000)
+    plain = plain_module(monkeypatch, "fetch")
+    assert plain.fetch_tick is not fetch.fetch_tick
+    assert compiled == alone(plain, 2000)
+
+
+def test_sleeps_after_the_end_of_all_streams() -> None:
+    params = fetch_config(16, 32, 16)
+    hw, state = hardware(params), new_record(FETCH_STATE)
+    fetch.fetch_reset(hw, state)
+    for now in range(5):
+        model_cycle(hw, state, now, Inputs(start=int(now == 1), request_ready=1))
+    assert state.wake == NEVER

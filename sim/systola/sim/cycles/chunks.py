@@ -12,7 +12,7 @@ from systola.hw.latencies import FETCH_CHUNK_BEATS, FETCH_CHUNK_BYTES
 from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import Record, state_dtype
 
-__all__ = ["PLANNER_STATE", "planner_offers", "planner_reset", "planner_tick"]
+__all__ = ["PLANNER_STATE", "planner_offers", "planner_reset", "planner_start", "planner_tick"]
 
 WORD_BYTES = 16
 COUNT = len(ENGINES)
@@ -63,9 +63,9 @@ def planner_offers(p: Record) -> int:
 
 
 @jit
-def planner_tick(p: Record, start: int, freed: int, taken: int, addresses: Any, sizes: Any) -> int:
-    """The end of a cycle. ``taken``: the chunk is; ``start``: the streams of ``sizes`` bytes at ``addresses`` begin; ``freed``: a
-    bit for each engine, a word has left its queue. 1 if anything changed.
+def planner_tick(p: Record, freed: int, taken: int) -> int:
+    """The end of a cycle. ``taken``: the chunk is; ``freed``: a bit for each engine, a word has left its queue. 1 if anything
+    changed.
     """
     pressing = p.more & p.room & p.low
     wanting = pressing
@@ -83,13 +83,12 @@ def planner_tick(p: Record, start: int, freed: int, taken: int, addresses: Any, 
             p.begun = int(p.load_words == LOAD_WORDS)
             p.load_words += 1
     p.pressing, p.wanting = pressing, wanting
-    if start:
-        _start(p, addresses, sizes)
     return moved
 
 
 @jit
-def _start(p: Record, addresses: Any, sizes: Any) -> None:
+def planner_start(p: Record, addresses: Any, sizes: Any) -> None:
+    """After the tick of the first cycle: the streams of ``sizes`` bytes at ``addresses`` begin."""
     p.more = 0
     for engine in range(COUNT):
         p.address[engine] = addresses[engine]

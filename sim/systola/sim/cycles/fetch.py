@@ -8,7 +8,7 @@ from __future__ import annotations
 from systola.hw.isa import ENGINES
 from systola.hw.latencies import FETCH_OUTSTANDING
 from systola.sim.cycles.bursts import SPLITTER_STATE, splitter_ready, splitter_reset, splitter_tick
-from systola.sim.cycles.chunks import PLANNER_STATE, planner_offers, planner_reset, planner_tick
+from systola.sim.cycles.chunks import PLANNER_STATE, planner_offers, planner_reset, planner_start, planner_tick
 from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import NEVER, Record, state_dtype
 from systola.sim.cycles.unpack import (
@@ -88,18 +88,23 @@ def fetch_tick(hw: Record, s: Record, now: int, start: int, freed: int, request_
     """The end of cycle ``now``. ``start``: 1 in one cycle, the first; ``freed``: a bit for each engine, a word has left its
     queue; ``request_ready``, ``beat_valid``: the bus takes a request, offers a beat.
     """
+    request = s.splitter.valid & request_ready
+    if now < s.wake and not (start or freed or beat_valid or request):
+        return  # nothing moved in the last cycle, and nothing has come since
     flights = s.flights_begun - s.flights_ended
     offered = int(planner_offers(s.planner) != 0 and flights != FLIGHTS)
     taken = offered & splitter_ready(s.splitter, request_ready)
-    moved = start | freed | s.puts | taken | (s.splitter.valid & request_ready)
-    if taken | (s.splitter.valid & request_ready):
+    moved = start | freed | s.puts | taken | request
+    if taken | request:
         chunk = s.planner
         splitter_tick(s.splitter, request_ready, offered, chunk.chunk_address, chunk.words - 1, 0)
     if taken:
         place = s.flights_begun & (RING - 1)
         s.flight_engine[place], s.flight_words[place] = s.planner.engine, s.planner.words
         s.flights_begun += 1
-    moved |= planner_tick(s.planner, start, freed, taken, s.stream_address, s.stream_bytes)
+    moved |= planner_tick(s.planner, freed, taken)
+    if start:
+        planner_start(s.planner, s.stream_address, s.stream_bytes)
     if flights or s.unpack.active or s.buffer_places:
         moved |= _take_words(s, int(flights != 0), beat_valid)
     s.wake = now + 1 if moved else NEVER
