@@ -31,5 +31,8 @@ numba.config.CACHE_DIR = str(_cache_folder())
 
 
 def jit(function: Function) -> Function:
-    """The function, compiled at its first call and kept on disk for later processes."""
-    return cast("Function", numba.njit(cache=True, nogil=True)(function))
+    """The function, compiled at its first call and kept on disk for later processes.
+
+    It must not allocate: without numba's runtime, arrays are not reference-counted, which would take most of the time.
+    """
+    return cast("Function", numba.njit(cache=True, nogil=True, _nrt=False)(function))
