@@ -10,7 +10,7 @@ from typing import Any
 
 from systola.hw.isa import ENGINES, Engine
 from systola.hw.registers import CycleClass
-from systola.sim.cycles.array import ARRAY_STATE, array_offer, array_tick
+from systola.sim.cycles.array import ARRAY_STATE, array_offer, array_run, array_tick
 from systola.sim.cycles.bus import BUS_STATE, bus_grant, bus_offer, bus_tick
 from systola.sim.cycles.classes import CLASS_COUNT, CLEARING_CYCLES, enter_class, reported_class, settle_class
 from systola.sim.cycles.drain import DRAIN_STATE, drain_offer, drain_tick
@@ -240,7 +240,7 @@ def _skip(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any
     if m.array.cycle_class == IDLE:
         return now
     settle_class(m, ARRAY, now)
-    end = now
+    end = array_run(hw, m.array, now, until, m.frontends[ARRAY].valid, programs[1])
     if end == now:
         return now
     for kind in range(CLASS_COUNT):
