@@ -6,7 +6,10 @@ is a residual's: the cycle in which stage B takes it. The pipeline between has n
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
 
 from systola.hw.latencies import (
     ACCUMULATOR_READ_LATENCY_CYCLES,
@@ -24,6 +27,8 @@ from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import NEVER, Record, state_dtype
 
 __all__ = ["DRAIN_STATE", "drain_offer", "drain_tick"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 IDLE, BUSY, BANK = int(CycleClass.IDLE), int(CycleClass.BUSY), int(CycleClass.BANK)
 SETUP, FLUSH = int(CycleClass.SETUP), int(CycleClass.FLUSH)
@@ -123,6 +128,11 @@ DRAIN_STATE = state_dtype(
 """All zero after reset."""
 
 
+def _part(function: Function) -> Function:
+    """A function that is copied to where it is called: calls would take a quarter of a tick's time."""
+    return cast("Function", numba.njit(inline="always")(function))
+
+
 @jit
 def drain_offer(hw: Record, s: Record, now: int, acc_half_read: int) -> None:
     """The requests of this cycle. ``acc_half_read``: the accumulator half that the array reads in this cycle, −1 for none.
@@ -133,15 +143,20 @@ def drain_offer(hw: Record, s: Record, now: int, acc_half_read: int) -> None:
     s.acc_address = s.acc_word
     half = 1 if s.acc_word >= hw.accumulator_half_words else 0
     s.acc_served = s.acc_valid & (half != acc_half_read)
-    residual = s.residual_active & s.residual_room
-    records = 1 if s.records_left > 0 else 0
-    s.residual_turn = residual & (s.residual_refused | (1 - records))
-    s.read_valid = residual | records
-    address = s.residual_address if s.residual_turn else s.record_address
-    s.read_address = address & (hw.scratchpad_words - 1)
-    first = s.first
-    s.write_valid = (s.outstanding > 0) & (s.write_at[first] <= now)
-    s.write_address = s.destination[first] >> 1
+    s.read_valid = 0
+    s.residual_turn = 0
+    if s.residual_active | s.records_left:
+        residual = s.residual_active & s.residual_room
+        records = 1 if s.records_left > 0 else 0
+        s.residual_turn = residual & (s.residual_refused | (1 - records))
+        s.read_valid = residual | records
+        address = s.residual_address if s.residual_turn else s.record_address
+        s.read_address = address & (hw.scratchpad_words - 1)
+    first = s.first & OUTPUT_MASK
+    s.write_valid = 0
+    if s.outstanding and s.write_at[first] <= now:
+        s.write_valid = 1
+        s.write_address = s.destination[first] >> 1
 
 
 @jit
@@ -156,7 +171,7 @@ def drain_tick(
         _take(hw, s, now, program[s.next])
 
 
-@jit
+@_part
 def _move(hw: Record, s: Record, now: int, read_ready: int, write_ready: int) -> None:
     """All but the instruction that may be taken."""
     advance = s.acc_served
@@ -195,7 +210,7 @@ def _move(hw: Record, s: Record, now: int, read_ready: int, write_ready: int) ->
             s.wake = min(s.wake, s.write_at[s.first])
 
 
-@jit
+@_part
 def _class(s: Record, advance: int, refused: int, waiting: int) -> int:
     if advance:
         return BUSY
@@ -209,7 +224,7 @@ def _ends(x_left: int, y_left: int) -> int:
     return 1 if x_left + y_left == 0 else 0
 
 
-@jit
+@_part
 def _write(s: Record, written: int) -> None:
     """The oldest pixel is written, and the instruction ends if it was its last."""
     s.retiring = 0
@@ -220,7 +235,7 @@ def _write(s: Record, written: int) -> None:
         s.outstanding -= 1
 
 
-@jit
+@_part
 def _pixel(hw: Record, s: Record, now: int) -> None:
     """A pixel's accumulator is read: it is under way, and the walk goes on."""
     s.acc_reads += 1
@@ -246,7 +261,7 @@ def _pixel(hw: Record, s: Record, now: int) -> None:
         s.destination[place] |= s.last_block
 
 
-@jit
+@_part
 def _read(s: Record, now: int, accepted: int, residual: int) -> None:
     """A word of records was requested, or a residual, and perhaps accepted."""
     s.drain_reads += accepted
@@ -258,7 +273,7 @@ def _read(s: Record, now: int, accepted: int, residual: int) -> None:
             s.loaded_at = now + DRAIN_RECORD_LEAD_CYCLES
 
 
-@jit
+@_part
 def _residual(s: Record, now: int, read: int) -> None:
     """The count of residuals held, those taken before this cycle apart; the walk goes on where one was read.
 
