@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from systola.driver.sweep.expressions import Expression, parse_expression
 from systola.hw.config import PRESETS, Config, load_config
@@ -65,6 +65,9 @@ class Range(_Section):
         return tuple(self.first * self.factor**number for number in range(self._count()))
 
 
+_RANGE_KEYS = {"from", "to", "step", "factor"}
+
+
 def _axis_kind(value: Any) -> str:
     return "list" if isinstance(value, list | tuple) else "range"
 
@@ -108,6 +111,17 @@ class Space(_Section):
     objectives: dict[str, Direction] = Field(default={"latency_ms": "min", "energy_uj": "min"}, min_length=1)
     sampling: Sampling = Sampling()
     accuracy: Accuracy = Accuracy()
+
+    @field_validator("axes", mode="before")
+    @classmethod
+    def _by_dotted_name(cls, axes: Any) -> Any:
+        """``array.rows = […]`` and ``[axes.array]`` are TOML for a section in ``axes``: the same as ``"array.rows"``."""
+        if not isinstance(axes, dict):
+            return axes
+        sections = {n: v for n, v in axes.items() if isinstance(v, dict) and v.keys().isdisjoint(_RANGE_KEYS)}
+        return {name: value for name, value in axes.items() if name not in sections} | {
+            f"{section}.{name}": value for section, inner in sections.items() for name, value in inner.items()
+        }
 
     def axis_definitions(self) -> tuple[AxisDefinition, ...]:
         """The axes with their values, in the file's order, as the results hold them."""
@@ -175,7 +189,7 @@ def _check_axes(space: Space, config: Config, path: Path) -> None:
         if name == "name" or (name not in fields and name != METHOD_AXIS):
             raise ConfigError(
                 f"{path}: axes has '{name}', which is no field of an accelerator (docs/reference/accelerator.md), nor "
-                f"{METHOD_AXIS}; a field is written with its section and in quotes: \"array.rows\""
+                f"{METHOD_AXIS}; a field is written with its section: \"array.rows\""
             )
         if len(set(values)) != len(values):
             raise ConfigError(f"{path}: axes.\"{name}\" has a value twice; every value must be another")
