@@ -63,6 +63,33 @@ MACHINE = state_dtype(
 
 
 @jit
+def _memory_wake(m: Record, now: int) -> int:
+    """The first cycle, ``now`` or later, in which load, store, fetch or bus has something to do. A request to the scratchpad may be
+    granted in any cycle; here and for the other units."""
+    if m.load.write_valid | m.store.read_valid:
+        return now
+    return min(m.bus.wake, m.fetch.wake, m.load.wake, m.store.wake)
+
+
+@jit
+def _array_wake(m: Record, now: int) -> int:
+    wake: int = m.array.wake
+    return now if m.array.weights_valid else wake
+
+
+@jit
+def _drain_wake(m: Record, now: int) -> int:
+    wake: int = m.drain.wake
+    return now if m.drain.acc_valid | m.drain.read_valid | m.drain.write_valid else wake
+
+
+@jit
+def _vector_wake(m: Record, now: int) -> int:
+    wake: int = m.vector.wake
+    return now if m.vector.read_valid | m.vector.write_valid else wake
+
+
+@jit
 def _wake(m: Record, now: int, skip: int, headers: Any) -> int:
     """Which units are awake in this cycle; front ends offer. Returns whether the program is at its end."""
     ended = 1
@@ -77,13 +104,12 @@ def _wake(m: Record, now: int, skip: int, headers: Any) -> int:
             changed |= 1 << engine
         freed |= frontend.freed << engine
         ended &= frontend.ended | (1 - frontend.has_stream)
-    first = min(m.bus.wake, m.fetch.wake, m.load.wake, m.store.wake)
-    every = skip == 0
     m.freed = freed
-    m.memory_awake = every or now >= first or freed != 0 or changed & (1 << LOAD | 1 << STORE) != 0
-    m.array_awake = every or now >= m.array.wake or changed & 1 << ARRAY != 0
-    m.drain_awake = every or now >= m.drain.wake or changed & 1 << DRAIN != 0
-    m.vector_awake = every or now >= m.vector.wake or changed & 1 << VECTOR != 0
+    every = skip == 0
+    m.memory_awake = every or now >= _memory_wake(m, now) or freed != 0 or changed & (1 << LOAD | 1 << STORE) != 0
+    m.array_awake = every or now >= _array_wake(m, now) or changed & 1 << ARRAY != 0
+    m.drain_awake = every or now >= _drain_wake(m, now) or changed & 1 << DRAIN != 0
+    m.vector_awake = every or now >= _vector_wake(m, now) or changed & 1 << VECTOR != 0
     return ended
 
 
@@ -221,8 +247,7 @@ def _classify(m: Record, now: int, log: Any) -> None:
 @jit
 def _next_cycle(m: Record, now: int) -> int:
     """The first cycle in which anything but the array can move, or a class change."""
-    first = min(m.bus.wake, m.fetch.wake, m.load.wake, m.store.wake)
-    first = min(first, m.drain.wake, m.vector.wake)
+    first = min(_memory_wake(m, now + 1), _drain_wake(m, now + 1), _vector_wake(m, now + 1))
     for engine in range(ENGINE_COUNT):
         first = min(first, m.frontends[engine].wake)
         if m.frontends[engine].valid != m.was_valid[engine]:
@@ -235,8 +260,9 @@ def _next_cycle(m: Record, now: int) -> int:
 @jit
 def _skip(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any, finished: Any) -> int:
     """From cycle ``now`` on until cycle ``until`` only the array can move. Returns the cycle to go on with."""
-    if until <= now or m.array.wake > now:
-        return max(now, min(until, m.array.wake))
+    array_wake = _array_wake(m, now)
+    if until <= now or array_wake > now:
+        return max(now, min(until, array_wake))
     if m.array.cycle_class == IDLE:
         return now
     settle_class(m, ARRAY, now)

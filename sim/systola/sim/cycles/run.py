@@ -115,7 +115,7 @@ def _headers(table: Any, engine: Engine) -> NDArray[np.int64]:
 
 
 def _events(machine: Record) -> dict[Event, int]:
-    """Each unit counts its own."""
-    units = (machine.array, machine.drain, machine.vector, machine.load, machine.store, machine.bus)
+    """Each unit counts its own; those of the accumulators' two users are the array's."""
+    units = (machine.drain, machine.vector, machine.load, machine.store, machine.bus, machine.array)
     names = {name: unit for unit in units for name in unit.dtype.names}
     return {event: int(getattr(names[event.name.lower()], event.name.lower())) for event in Event}
