@@ -184,7 +184,7 @@ def test_equals_the_fetch_unit(configuration: Sequence[int]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("configuration", [*CONFIGURATIONS, *MORE_CONFIGURATIONS])
 def test_equals_the_fetch_unit_for_long(configuration: Sequence[int]) -> None:
-    check(configuration, 2000, seeds=6)
+    check(configuration, 2500, seeds=2)
 
 
 def alone(model: Any, cycles: int) -> Record:
