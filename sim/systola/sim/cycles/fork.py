@@ -13,7 +13,7 @@ from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import Record, state_dtype
 from systola.sim.cycles.rows import WALKER_STATE, walker_ready, walker_tick
 
-__all__ = ["FORK_STATE", "fork_busy", "fork_reset", "fork_tick"]
+__all__ = ["FORK_STATE", "fork_busy", "fork_moves", "fork_pop", "fork_reset", "fork_tick"]
 
 QUEUE_PLACES = 64
 """The most rows that a queue can be built for: ``read_outstanding`` and ``write_outstanding`` have this limit."""
@@ -50,34 +50,38 @@ def fork_busy(f: Record) -> int:
 
 
 @jit
-def fork_tick(hw: Record, f: Record, instruction_valid: int, program: Any, index: int, request_ready: int, pop: int) -> int:
-    """End of a cycle. ``pop``: the oldest piece is taken. Returns 1 if ``program[index]`` is taken in this cycle, 2 if
-    anything else moves, their sum, or 0.
-    """
+def fork_moves(f: Record, instruction_valid: int, request_ready: int) -> bool:
+    """Whether an instruction, a row or a burst moves in this cycle."""
     w, p = f.walker, f.splitter
-    burst = p.valid != 0 and request_ready != 0
+    if w.active:
+        if w.waiting == 0:
+            return True
+    elif instruction_valid:
+        return True
+    if p.valid:
+        return request_ready != 0
+    return bool(w.valid != 0 and f.level != f.depth)
+
+
+@jit
+def fork_tick(hw: Record, f: Record, instruction_valid: int, program: Any, index: int, request_ready: int) -> int:
+    """End of a cycle in which ``fork_moves``; before ``fork_pop``. Returns 1 if ``program[index]`` is taken in this cycle."""
+    w, p = f.walker, f.splitter
     row_ready = 1 if f.level != f.depth and splitter_ready(p, request_ready) != 0 else 0
-    taken = 1 if instruction_valid != 0 and walker_ready(w) != 0 else 0
-    steps = w.active != 0 and w.waiting == 0
     row = row_ready & w.valid
-    if not (burst or taken or steps or row):
-        if pop:
-            _pop(f)
-        return pop << 1
     if row:
         tail = (f.head + f.level) & (f.depth - 1)
         f.sp_address[tail], f.words_minus_one[tail], f.last[tail] = w.sp_address, w.words_minus_one, w.last
         f.place[tail] = (w.address >> f.place_shift) & f.place_mask
         f.level += 1
-    if row or burst:
-        splitter_tick(p, request_ready, row, w.address, w.words_minus_one, w.last)
+    splitter_tick(p, request_ready, row, w.address, w.words_minus_one, w.last)
+    taken = 1 if instruction_valid != 0 and walker_ready(w) != 0 else 0
     walker_tick(hw, w, taken, program, index, row_ready)
-    if pop:
-        _pop(f)
-    return 2 + taken
+    return taken
 
 
 @jit
-def _pop(f: Record) -> None:
+def fork_pop(f: Record) -> None:
+    """The oldest piece is taken at the end of this cycle."""
     f.head = (f.head + 1) & (f.depth - 1)
     f.level -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from systola.hw.registers import CycleClass
-from systola.sim.cycles.fork import FORK_STATE, fork_busy, fork_reset, fork_tick
+from systola.sim.cycles.fork import FORK_STATE, fork_busy, fork_moves, fork_pop, fork_reset, fork_tick
 from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import NEVER, Record, state_dtype
 from systola.sim.cycles.unpack import (
@@ -75,20 +75,31 @@ def load_tick(
     accept = 1 if s.write_valid != 0 and write_ready != 0 else 0
     s.beat_ready = unpack_beat_ready(u, write_ready)
     s.cycle_class = _classify(s, beat_valid, accept)
-    pop = 1 if f.level != 0 and unpack_row_ready(u, accept) != 0 else 0
     s.retire, s.retiring = s.retiring, 1 if accept != 0 and u.left == 0 and s.last != 0 else 0
-    s.load_writes += accept
-    row = f.head
-    unpack_tick(u, beat_valid, write_ready, pop, f.words_minus_one[row], f.place[row])
+    pop = f.level != 0 and unpack_row_ready(u, accept) != 0
+    s.taken = 0
+    s.wake = NEVER
+    if fork_moves(f, instruction_valid, request_ready):
+        s.taken = fork_tick(hw, f, instruction_valid, program, s.next, request_ready)
+        s.next += s.taken
+        s.wake = now + 1
+    if pop or s.write_valid != 0 or (beat_valid != 0 and s.beat_ready != 0) or s.retire != 0:
+        s.load_writes += accept
+        _move(hw, s, beat_valid, write_ready, accept, pop)
+        s.wake = now + 1
+
+
+@jit
+def _move(hw: Record, s: Record, beat_valid: int, write_ready: int, accept: int, pop: bool) -> None:
+    """The data side's registers; ``pop``: it takes the oldest row."""
+    f = s.fork
     if pop:
-        s.write_address, s.last = f.sp_address[row], f.last[row]
-    elif accept:
-        s.write_address = (s.write_address + 1) & (hw.scratchpad_words - 1)
-    moved = fork_tick(hw, f, instruction_valid, program, s.next, request_ready, pop)
-    s.taken = moved & 1
-    s.next += s.taken
-    moves = moved != 0 or s.write_valid != 0 or (beat_valid != 0 and s.beat_ready != 0) or s.retire != 0
-    s.wake = now + 1 if moves else NEVER
+        unpack_tick(s.unpack, beat_valid, write_ready, 1, f.words_minus_one[f.head], f.place[f.head])
+        s.write_address, s.last = f.sp_address[f.head], f.last[f.head]
+        fork_pop(f)
+    else:
+        unpack_tick(s.unpack, beat_valid, write_ready, 0, 0, 0)
+        s.write_address = (s.write_address + accept) & (hw.scratchpad_words - 1)
 
 
 @jit

@@ -6,7 +6,7 @@ from typing import Any
 
 from systola.hw.latencies import SCRATCHPAD_READ_LATENCY_CYCLES, STORE_WORD_QUEUE_DEPTH
 from systola.hw.registers import CycleClass
-from systola.sim.cycles.fork import FORK_STATE, fork_reset, fork_tick
+from systola.sim.cycles.fork import FORK_STATE, fork_moves, fork_pop, fork_reset, fork_tick
 from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import NEVER, Record, state_dtype
 
@@ -95,19 +95,27 @@ def store_tick(
     sends = 1 if s.beat_valid != 0 and beat_ready != 0 else 0
     s.cycle_class = _classify(s, accept | sends)
     s.retire = 1 if acknowledged_last else 0
-    s.store_reads += accept
-    pop = 1 if f.level != 0 and (s.active == 0 or (accept != 0 and s.left == 0)) else 0
-    row = f.head
+    pop = f.level != 0 and (s.active == 0 or (accept != 0 and s.left == 0))
+    counts = _watch(s, request_ready)
+    s.taken = 0
+    moves = s.read_valid != 0 or pop or s.retire != 0 or counts
+    if fork_moves(f, instruction_valid, request_ready):
+        s.taken = fork_tick(hw, f, instruction_valid, program, s.next, request_ready)
+        s.next += s.taken
+        moves = True
+    s.in_hand += s.taken - s.retire
+    packs = 0
+    if s.used != 0 or s.beat_valid != 0:
+        packs = _pack(s, sends)
     if accept:
-        _ask(s, now)
-    packs = _pack(s, sends)
-    _walk(hw, s, accept, pop, f.sp_address[row], f.words_minus_one[row], f.place[row])
+        _ask(s, now, packs)
+    if pop:
+        _begin_row(s)
+    elif accept:
+        _next_word(hw, s)
     s.used += accept - packs
-    moved = fork_tick(hw, f, instruction_valid, program, s.next, request_ready, pop)
-    s.taken = moved & 1
-    s.next += s.taken
-    moves = moved | s.read_valid | sends | packs | s.retire | _count(s, request_ready)
-    s.wake = now + 1 if moves else _arrival(s, now)
+    s.store_reads += accept
+    s.wake = now + 1 if moves or sends != 0 or packs != 0 else _arrival(s, now)
 
 
 @jit
@@ -145,36 +153,40 @@ def _pack(s: Record, sends: int) -> int:
 
 
 @jit
-def _ask(s: Record, now: int) -> None:
-    """The word asked for in this cycle takes the place behind the others."""
-    newest = (s.oldest + s.used) & (STORE_WORD_QUEUE_DEPTH - 1)
+def _ask(s: Record, now: int, packs: int) -> None:
+    """The word asked for in this cycle takes the place behind the others; ``oldest`` has moved on where one was packed."""
+    newest = (s.oldest + s.used - packs) & (STORE_WORD_QUEUE_DEPTH - 1)
     s.arrival[newest] = now + WORD_LATENCY_CYCLES
     s.completes[newest] = 1 if s.left == 0 or s.place == s.last_place else 0
 
 
 @jit
-def _walk(hw: Record, s: Record, accept: int, pop: int, sp_address: int, words_minus_one: int, place: int) -> None:
-    """The next word of the row, or the first of the next."""
-    if pop:
-        s.active, s.read_address, s.left, s.place = 1, sp_address, words_minus_one, place
-    elif accept:
-        if s.left == 0:
-            s.active = 0
-        s.read_address = (s.read_address + 1) & (hw.scratchpad_words - 1)
-        s.left -= 1
-        s.place = (s.place + 1) & s.last_place
+def _begin_row(s: Record) -> None:
+    """The first word of the oldest row in the queue."""
+    f = s.fork
+    s.active, s.left, s.place = 1, f.words_minus_one[f.head], f.place[f.head]
+    s.read_address = f.sp_address[f.head]
+    fork_pop(f)
 
 
 @jit
-def _count(s: Record, request_ready: int) -> int:
-    """Instructions in hand, and whether there is an answer of the memory to wait for; returns 1 if the latter changes."""
+def _next_word(hw: Record, s: Record) -> None:
+    """The next word of the row, or none."""
+    s.active = 1 if s.left != 0 else 0
+    s.read_address = (s.read_address + 1) & (hw.scratchpad_words - 1)
+    s.left -= 1
+    s.place = (s.place + 1) & s.last_place
+
+
+@jit
+def _watch(s: Record, request_ready: int) -> bool:
+    """Whether there is an answer of the memory to wait for; returns whether that changes."""
     waited = s.waits
     if s.request_valid != 0 and request_ready != 0:
         s.waits = 1
     elif s.in_hand == 0:
         s.waits = 0
-    s.in_hand += s.taken - s.retire
-    return 1 if s.waits != waited else 0
+    return bool(s.waits != waited)
 
 
 @jit
