@@ -124,7 +124,16 @@ def vector_tick(
     if instruction_valid and s.age == 0:
         s.wanted = uses_parameters(program[s.next].op)
     may_take = 1 if s.wanted == 0 and now >= s.take_from else 0
-    moved = _write(s, write_ready) | issued | _load(hw, s, now, instruction_valid, program, read_ready)
+    moved = _write(s, write_ready) | issued
+    if s.loader == LOADING:
+        moved |= _load(hw, s, read_ready)
+    elif s.loader == LOADED:
+        if now == s.free_at or s.flushing_before > s.flushing:
+            parameters_free(hw, s)
+            moved = 1
+    elif s.wanted and instruction_valid:
+        parameters_begin(hw, s, program[s.next])
+        moved = 1
     s.flushing_before = s.flushing
     if issued:
         _issue(hw, s, now)
@@ -165,33 +174,24 @@ def _write(s: Record, write_ready: int) -> int:
     s.retire = 0
     if s.write_valid == 0 or write_ready == 0:
         return 0
-    s.retire = s.result_final[s.written & RING_MASK]
+    s.retire = 1 if s.result_final[s.written & RING_MASK] else 0
     s.written += 1
     s.vector_writes += 1
     return 1
 
 
 @jit
-def _load(hw: Record, s: Record, now: int, instruction_valid: int, program: Record, read_ready: int) -> int:
-    """The edge of the parameter loader. A step that has the port goes first, but a refused word keeps it. Returns 1 where
-    something moves."""
-    if s.loader == LOADING:
-        before = s.locked
-        s.locked = 0
-        if s.reads == 0:
-            if read_ready:
-                parameters_word(hw, s)
-                return 1
-            s.locked = 1
-        return before ^ s.locked
-    if s.loader == LOADED:
-        if now == s.free_at or (s.flushing_before and s.flushing == 0):
-            parameters_free(hw, s)
-            return 1
-    elif instruction_valid and s.wanted:
-        parameters_begin(hw, s, program[s.next])
+def _load(hw: Record, s: Record, read_ready: int) -> int:
+    """A parameter word is read, unless a step has the port; once refused, the word keeps it. Returns 1 where something moves."""
+    before: int = s.locked
+    s.locked = 0
+    if s.reads:
+        return before
+    if read_ready:
+        parameters_word(hw, s)
         return 1
-    return 0
+    s.locked = 1
+    return 1 - before
 
 
 @jit
@@ -215,26 +215,38 @@ def _buffer(s: Record, made: int, issued: int) -> None:
 def _issue(hw: Record, s: Record, now: int) -> None:
     """A step is on its way: what follows from it, and when."""
     flags = s.out_flags
-    look_up_cycles = 0
+    s.flushing = 0
+    delay = VECTOR_LATENCY_CYCLES
     if flags & TABLE:
-        table_cycles = max(1, hw.lanes // hw.table_lanes)
-        look_up_cycles = table_cycles + TABLE_DELAY_CYCLES
-        s.flushing = 1 if flags & RELEASE else 0
-        s.pace_until = now + table_cycles + (TABLE_FLUSH_CYCLES if flags & RELEASE else 0)
-    else:
-        s.flushing = 0
+        delay += _look_up(hw, s, now, flags)
     if flags & EMIT:
         place = s.reserved & RING_MASK
-        s.result_at[place] = now + VECTOR_LATENCY_CYCLES + look_up_cycles
+        s.result_at[place] = now + delay
         s.result_address[place] = s.out_destination
-        s.result_final[place] = 1 if flags & FINAL else 0
+        s.result_final[place] = flags & FINAL
         s.reserved += 1
     if flags & SWAP:
-        s.swap_from = now + SWAP_INTERVAL_CYCLES
-        if flags & BEGIN:
-            s.take_from = now + CONFIG_CYCLES
-        if flags & PARAMETERS and flags & TABLE == 0:
-            s.free_at = now + SUM_CYCLES
+        _swap(s, now, flags)
+
+
+@jit
+def _look_up(hw: Record, s: Record, now: int, flags: int) -> int:
+    """The step's word goes through the table; returns how much longer that takes."""
+    table_cycles: int = max(1, hw.lanes // hw.table_lanes)
+    s.pace_until = now + table_cycles
+    if flags & RELEASE:
+        s.flushing = 1
+        s.pace_until += TABLE_FLUSH_CYCLES
+    return table_cycles + TABLE_DELAY_CYCLES
+
+
+@jit
+def _swap(s: Record, now: int, flags: int) -> None:
+    s.swap_from = now + SWAP_INTERVAL_CYCLES
+    if flags & BEGIN:
+        s.take_from = now + CONFIG_CYCLES
+    if flags & PARAMETERS and flags & TABLE == 0:
+        s.free_at = now + SUM_CYCLES
 
 
 @jit
