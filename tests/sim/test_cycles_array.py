@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
-from collections.abc import Callable
+import subprocess
+import sys
 from typing import Any
 
+import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
@@ -15,10 +19,14 @@ from systola.hw.array import engine as rtl
 from systola.hw.config import load_config
 from systola.hw.isa import Instruction, Opcode
 from systola.hw.params import Params
-from systola.sim.cycles.array import ARRAY_STATE, array_offer, array_tick
-from systola.sim.cycles.records import hardware, instructions, new_record
+from systola.hw.registers import CycleClass
+from systola.sim.cycles.array import ARRAY_STATE, array_offer, array_run, array_tick
+from systola.sim.cycles.jit import jit
+from systola.sim.cycles.records import Record, hardware, instructions, new_record
 
 Fields = dict[str, int]
+OFFERS = ("act_valid", "act_address", "weights_valid", "weights_address", "acc_ready")
+IDLE, BUSY, WEIGHTS, SETUP, FLUSH = CycleClass.IDLE, CycleClass.BUSY, CycleClass.WEIGHTS, CycleClass.SETUP, CycleClass.FLUSH
 EVENTS = ("array_pixels", "array_padding", "weight_reads", "act_reads", "acc_reads", "acc_writes")
 
 
@@ -68,17 +76,42 @@ def _program(params: Params, seed: int, length: int) -> tuple[list[Fields], Any]
     return drawn, instructions(Opcode.ARRAY, [Instruction(Opcode.ARRAY, fields) for fields in drawn])
 
 
-def _pattern(rng: random.Random, often: float, block_cycles: int) -> Callable[[], int]:
-    """A wire that is 1 with probability ``often``; with ``block_cycles`` it keeps its value for about as long."""
-    state = 0
+MODES = (
+    # How often, and for about how many cycles: an instruction is offered; the weights are granted; the drain asks
+    ((1.0, 1), (1.0, 1), (0.0, 1)),
+    ((1.0, 1), (0.6, 1), (0.5, 1)),
+    ((0.5, 40), (0.4, 30), (0.5, 20)),
+    ((0.01, 1), (0.9, 1), (0.0, 1)),
+)
+MODE_CYCLES = 120
 
-    def value() -> int:
-        nonlocal state
-        if block_cycles <= 1 or rng.random() < 1 / block_cycles:
-            state = int(rng.random() < often)
-        return state
 
-    return value
+class Wires:
+    """Instruction offered, weights granted, drain asking, by turns in each mode."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng, self.mode, self.values = rng, MODES[-1], [0, 0, 0]
+
+    def next(self) -> list[int]:
+        """The wires of the next cycle."""
+        if self.rng.random() < 1 / MODE_CYCLES:
+            self.mode = self.rng.choice(MODES)
+        for wire, (often, block_cycles) in enumerate(self.mode):
+            if self.rng.random() < 1 / block_cycles:
+                self.values[wire] = int(self.rng.random() < often)
+        return self.values
+
+
+@jit
+def _cycle(
+    hw: Record, s: Record, now: int, instruction_valid: int, program: Any, weights_ready: int, drain_valid: int, drain_half: int
+) -> tuple[int, int, int, int, int]:
+    """One cycle; returns the offers of the ports, and whether the accumulators are ready for the drain."""
+    array_offer(hw, s, now)
+    acc_ready = int(s.acc_half_read != drain_half)
+    offers = s.act_valid, s.act_address, s.weights_valid, s.weights_address, acc_ready
+    array_tick(hw, s, now, instruction_valid, program, weights_ready, drain_valid & acc_ready)
+    return offers
 
 
 class Model:
@@ -86,24 +119,27 @@ class Model:
 
     def __init__(self, params: Params, program: Any, sleeps: bool) -> None:
         self.hw, self.state, self.program, self.sleeps = hardware(params), new_record(ARRAY_STATE), program, sleeps
-        self.inputs: tuple[int, ...] = ()
+        self.inputs: tuple[int, int, int] = (0, 0, 0)
+        self.offers: tuple[int, ...] = ()
         self.slept = 0
 
-    def offer(self, now: int, instruction_valid: int) -> None:
-        """The outputs that come from registers; asleep, they are as they were."""
-        if not self.sleeps or now >= self.state.wake or self.inputs[0] != instruction_valid:
-            array_offer(self.hw, self.state, now)
-
-    def tick(self, now: int, instruction_valid: int, weights_ready: int, acc_served: int) -> None:
-        """The rest of the cycle."""
-        inputs = (instruction_valid, int(weights_ready and self.state.weights_valid), acc_served)
-        if self.sleeps and now < self.state.wake and inputs == self.inputs:
-            self.state.taken = self.state.retire = 0
+    def cycle(self, now: int, instruction_valid: int, weights_ready: int, drain_valid: int, drain_half: int) -> dict[str, int]:
+        """The outputs of this cycle."""
+        s = self.state
+        acc_ready = int(s.acc_half_read != drain_half)
+        inputs = (instruction_valid, int(weights_ready & s.weights_valid), drain_valid & acc_ready)
+        if self.sleeps and now < s.wake and inputs == self.inputs:
+            s.taken = s.retire = 0
             self.slept += 1
-            return
-        array_offer(self.hw, self.state, now)
-        array_tick(self.hw, self.state, now, instruction_valid, self.program, weights_ready, acc_served)
-        self.inputs = inputs
+            self.offers = (*self.offers[:4], acc_ready)
+        else:
+            self.offers = _cycle(self.hw, s, now, instruction_valid, self.program, weights_ready, drain_valid, drain_half)
+            self.inputs = (instruction_valid, int(weights_ready & self.offers[2]), drain_valid & self.offers[4])
+        outputs = dict(zip(OFFERS, self.offers, strict=True))
+        for port in ("act", "weights"):
+            if not outputs[f"{port}_valid"]:
+                del outputs[f"{port}_address"]
+        return outputs | {name: int(s[name]) for name in ("taken", "retire", "cycle_class", *EVENTS)}
 
 
 class NoSystolicArray(Component):
@@ -120,16 +156,13 @@ class NoSystolicArray(Component):
 
 
 class Lockstep:
-    """RTL and models side by side. ``offered``, ``granted``, ``drained``: the patterns of instruction, weights and drain."""
+    """RTL and models side by side, on random instructions."""
 
-    def __init__(
-        self, params: Params, seed: int, length: int, offered: Callable[[], int], granted: Callable[[], int],
-        drained: Callable[[], int],
-    ) -> None:  # fmt: skip
-        self.params, self.rng = params, random.Random(seed)
-        self.fields, program = _program(params, seed, length)
+    def __init__(self, params: Params, length: int) -> None:
+        self.params, self.rng = params, random.Random(length)
+        self.fields, program = _program(params, length, length)
         self.models = [Model(params, program, sleeps) for sleeps in (False, True)]
-        self.offered, self.granted, self.drained = offered, granted, drained
+        self.wires = Wires(self.rng)
         self.counted = dict.fromkeys(EVENTS, 0)
         self.taken = self.retired = self.now = self.valid = 0
         self.classes: set[int] = set()
@@ -154,28 +187,21 @@ class Lockstep:
 
     def _cycle(self, ctx: Any) -> None:
         dut, control = self.dut, self.dut.control
-        if not self.valid and self.taken < len(self.fields) and self.offered():
+        offered, weights_ready, drain_valid = self.wires.next()
+        drain_half = self.rng.randint(0, 1)
+        if not self.valid and self.taken < len(self.fields) and offered:
             self.valid = 1
             ctx.set(control.instruction.payload, self.fields[self.taken])
-        weights_ready, drain_valid, drain_half = self.granted(), self.drained(), self.rng.randint(0, 1)
         ctx.set(control.instruction.valid, self.valid)
         ctx.set(dut.weights.ready, weights_ready)
         ctx.set(dut.acc_read.valid, drain_valid)
         ctx.set(dut.acc_read.address, drain_half * self.params.accumulator_half_words)
         expected = self._sample(ctx)
         for model in self.models:
-            state = model.state
-            model.offer(self.now, self.valid)
-            acc_ready = int(state.acc_half_read != drain_half)
-            seen = {name: int(state[name]) for name in ("act_valid", "weights_valid", "act_address", "weights_address")}
-            model.tick(self.now, self.valid, weights_ready, drain_valid & acc_ready)
-            seen |= {"acc_ready": acc_ready} | {n: int(state[n]) for n in ("taken", "retire", "cycle_class", *EVENTS)}
-            for name in ("act", "weights"):
-                if not seen[f"{name}_valid"]:
-                    del seen[f"{name}_address"]
-            different = {name: (expected.get(name), seen.get(name)) for name in expected | seen
-                         if expected.get(name) != seen.get(name)}  # fmt: skip
-            assert not different, f"cycle {self.now}, sleeping {model.sleeps}: RTL, model: {different}"
+            seen = model.cycle(self.now, self.valid, weights_ready, drain_valid, drain_half)
+            if seen != expected:
+                different = {n: (expected.get(n), seen.get(n)) for n in expected | seen if expected.get(n) != seen.get(n)}
+                pytest.fail(f"cycle {self.now}, sleeping {model.sleeps}: (RTL, model) differ: {different}")
         self.taken += expected["taken"]
         self.retired += expected["retire"]
         self.valid &= 1 - expected["taken"]
@@ -199,36 +225,126 @@ class Lockstep:
         return outputs | self.counted
 
 
-GEOMETRIES = [
-    pytest.param(_params(preset, **array), length, id=" ".join([preset, *(f"{k}={v}" for k, v in array.items())]))
-    for preset, array, length in (
-        ("tiny", {}, 14),
-        ("tiny", {"segment_columns": 1}, 10),
-        ("tiny", {"rows": 16, "segment_columns": 2}, 8),
-        ("tiny", {"columns": 16}, 8),
-        ("small", {}, 8),
-        ("tall", {}, 8),
-        ("wide", {}, 8),
-        ("base", {}, 5),
-        ("large", {"rows": 64, "columns": 64, "segment_columns": 1}, 2),
-    )
-]
-PATTERNS = {
-    "at once": ((1.0, 1), (1.0, 1), (0.0, 1)),
-    "weights refused": ((1.0, 1), (0.6, 1), (0.5, 1)),
-    "long refusals": ((0.5, 40), (0.4, 30), (0.5, 20)),
-    "rare instructions": ((0.01, 1), (0.9, 1), (0.0, 1)),
+GEOMETRIES = {
+    "tiny": _params("tiny"),
+    "tiny, 4 segments": _params("tiny", segment_columns=1),
+    "tiny, 16 rows, 2 segments": _params("tiny", rows=16, segment_columns=2),
+    "tiny, 16 columns": _params("tiny", columns=16),
+    "small": _params("small"),
+    "tall": _params("tall"),
+    "wide": _params("wide"),
+    "base": _params("base"),
+    "64 × 64, 64 segments": _params("large", rows=64, columns=64, segment_columns=1),
 }
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize(("params", "length"), GEOMETRIES)
-def test_equals_the_rtl(monkeypatch: pytest.MonkeyPatch, params: Params, length: int, pattern: str) -> None:
+def _lockstep(monkeypatch: pytest.MonkeyPatch, geometry: str, length: int) -> None:
     monkeypatch.setattr(rtl, "SystolicArray", NoSystolicArray)
-    seed = sorted(PATTERNS).index(pattern)
-    rng = random.Random(seed)
-    lockstep = Lockstep(params, seed, length, *(_pattern(rng, *wire) for wire in PATTERNS[pattern]))
+    lockstep = Lockstep(GEOMETRIES[geometry], length)
     lockstep.run()
     assert lockstep.taken == lockstep.retired == length
-    if pattern == "rare instructions":
-        assert lockstep.models[1].slept > 50
+    assert lockstep.classes == {int(c) for c in (IDLE, BUSY, WEIGHTS, SETUP, FLUSH)}
+    assert lockstep.models[1].slept > 20
+
+
+@pytest.mark.parametrize(("geometry", "length"), [(g, 16 if g.startswith("tiny") else 9) for g in GEOMETRIES if g[0] != "6"])
+def test_equals_the_rtl(monkeypatch: pytest.MonkeyPatch, geometry: str, length: int) -> None:
+    _lockstep(monkeypatch, geometry, length)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_equals_the_rtl_for_long(monkeypatch: pytest.MonkeyPatch, geometry: str) -> None:
+    _lockstep(monkeypatch, geometry, 5 if geometry[0] == "6" else 60)
+
+
+@jit
+def _ticks(hw: Record, s: Record, now: int, end: int, instruction_valid: int, program: Any) -> int:
+    """Cycles ``now`` to before ``end``, one by one, nobody else reading; returns in how many, but for the last, an instruction
+    was taken or retired or the engine was idle."""
+    seen = 0
+    for cycle in range(now, end):
+        array_offer(hw, s, cycle)
+        apart = (s.act_address ^ s.weights_address) & (hw.banks - 1) != 0
+        array_tick(hw, s, cycle, instruction_valid, program, int((1 - s.act_valid) | apart), 0)
+        s.class_cycles[s.cycle_class] += 1
+        if cycle + 1 < end:
+            seen += s.taken | s.retire | (s.cycle_class == 0)
+    return seen
+
+
+class Ahead:
+    """An engine that runs ahead for random times, and one beside it that ticks in every cycle, on random instructions.
+
+    ``wires``: what ``array_offer`` sets anew in each cycle.
+    """
+
+    wires = ("act_valid", "weights_valid", "issue", "acc_half_read")
+
+    def __init__(self, params: Params, seed: int, length: int) -> None:
+        self.hw, self.rng, self.length = hardware(params), random.Random(seed), length
+        _, self.program = _program(params, seed, length)
+        self.running, self.ticked = new_record(ARRAY_STATE), new_record(ARRAY_STATE)
+        self.offered = self.rng.choice([0.05, 0.5, 1.0])
+        self.now = self.retired = self.ran = self.runs = 0
+
+    def run(self) -> None:
+        """All instructions; both are compared after each run."""
+        while self.retired < self.length:
+            self.step()
+            for name in self.wires:
+                self.running[name] = self.ticked[name]
+            if self.running.tobytes() != self.ticked.tobytes():
+                names = [n for n in ARRAY_STATE.names or () if not np.array_equal(self.running[n], self.ticked[n])]
+                pytest.fail(f"after cycle {self.now - 1} these differ: {names}")
+
+    def step(self) -> None:
+        """A run; where it does not move, a tick."""
+        hw, s, now = self.hw, self.running, self.now
+        valid = int(s.next < self.length and self.rng.random() < self.offered)
+        end = array_run(hw, s, now, now + self.rng.choice([1, 2, 5, 30, 200, 1 << 40]), valid, self.program)
+        if end == now:
+            end = now + 1
+            _ticks(hw, s, now, end, valid, self.program)
+        else:
+            self.ran += end - now
+            self.runs += 1
+        assert _ticks(hw, self.ticked, now, end, valid, self.program) == 0
+        self.retired += int(s.retire)
+        self.now = end
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_running_ahead_equals_ticking(seed: int) -> None:
+    ahead = Ahead(random.Random(seed).choice(list(GEOMETRIES.values())), seed, 12)
+    ahead.run()
+    assert ahead.ran > 4 * ahead.runs
+    assert sum(ahead.running.class_cycles) == ahead.now
+
+
+def test_running_ahead_refuses_weights_of_the_same_bank() -> None:
+    """Strides of all banks and of none beside the weight words: some are refused, and some passes go on without."""
+    waits = []
+    for stride_x in (0, 1, GEOMETRIES["small"].banks):
+        ahead = Ahead(GEOMETRIES["small"], 1, 8)
+        ahead.program.stride_x, ahead.program.limit_x, ahead.program.limit_y = stride_x, 65535, 65535
+        ahead.run()
+        waits.append(ahead.running.class_cycles[WEIGHTS])
+    assert len(set(waits)) > 1
+
+
+def _small_run() -> str:
+    """The states after a short program, run ahead and ticked."""
+    ahead = Ahead(GEOMETRIES["tiny, 16 columns"], 5, 3)
+    ahead.run()
+    return hashlib.sha256(ahead.running.tobytes() + ahead.ticked.tobytes()).hexdigest()
+
+
+def test_plain_python_equals_compiled() -> None:
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    plain = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=True)
+    assert plain.stdout.strip() == _small_run()
+
+
+if __name__ == "__main__":
+    print(_small_run())

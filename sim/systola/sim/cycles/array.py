@@ -9,9 +9,19 @@ from typing import Any
 
 from systola.hw.latencies import accumulator_read_cycles
 from systola.hw.registers import CycleClass
-from systola.sim.cycles.array_pixels import PIXEL_FIELDS, walk, walk_row
-from systola.sim.cycles.array_sums import SUM_FIELDS, SUM_PARTS, accumulate, expect_sum, expect_sums, half_read, pass_cycles
-from systola.sim.cycles.array_weights import WEIGHT_FIELDS, begin_tiles, load_beside_row, load_words, weights_valid
+from systola.sim.cycles.array_pixels import PIXEL_FIELDS, load_held, pass_pixels, walk, walk_on
+from systola.sim.cycles.array_sums import (
+    OVERWRITES,
+    READS_HALF,
+    SUM_FIELDS,
+    SUM_PARTS,
+    accumulate,
+    accumulate_cycles,
+    expect_retirement,
+    expect_sums,
+    half_read,
+)
+from systola.sim.cycles.array_weights import WEIGHT_FIELDS, begin_tiles, load_beside_pass, load_words, weights_valid
 from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import NEVER, Record, state_dtype
 
@@ -65,19 +75,19 @@ def array_tick(
     loader_ready = s.tiles_left == (accepted & (s.word == hw.weight_tile_words - 1))  # 0, or the last tile ends in this cycle
     s.taken = instruction_valid & loader_ready & (1 - s.holding)
     s.cycle_class = _class(s, now)
-    walks = (s.walking & ((1 - s.pixel_valid) | s.issue)) | (s.holding & (1 - s.walking))
     accumulate(s, now, acc_served)
-    _count(s)
-    load_words(hw, s, accepted, s.issue & s.pixel_swap)
+    if accepted | s.issue:
+        load_words(hw, s, accepted, s.issue & s.pixel_swap)
+    moves = s.issue | accepted | s.taken | acc_served | (s.walking & (1 - s.pixel_valid)) | (s.holding & (1 - s.walking))
     if s.issue:
-        expect_sum(s, now + _read_delay(hw), s.pixel_kind, s.pixel_last)
-        s.pixel_valid = 0
-    if walks:
-        walk(hw, s, program)
+        _issue(hw, s, now)
+    if s.walking & (1 - s.pixel_valid):
+        walk(hw, s)
+    if s.holding & (1 - s.walking):
+        load_held(hw, s, program)
     if s.taken:
         _take(hw, s, program)
-    moves = s.issue | accepted | walks | s.taken | acc_served | (now < s.flowing_until)
-    s.wake = now + 1 if moves else NEVER
+    s.wake = now + 1 if moves or now < s.flowing_until else NEVER
 
 
 @jit
@@ -90,10 +100,15 @@ def _class(s: Record, now: int) -> int:
 
 
 @jit
-def _count(s: Record) -> None:
-    s.array_pixels += s.issue
-    s.array_padding += s.issue & s.pixel_padding
+def _issue(hw: Record, s: Record, now: int) -> None:
+    """The pixel at hand goes."""
+    s.array_pixels += 1
+    s.array_padding += s.pixel_padding
     s.act_reads += s.act_valid
+    expect_sums(s, now + _read_delay(hw), 1, s.pixel_kind)
+    if s.pixel_last:
+        expect_retirement(s)
+    s.pixel_valid = 0
 
 
 @jit
@@ -115,7 +130,9 @@ def array_run(hw: Record, s: Record, now: int, until: int, instruction_valid: in
     s.taken = s.retire = 0
     start = now
     while now < until and (s.pixel_valid | s.holding | s.walking or now < s.flowing_until):
-        cycles = _ahead(hw, s, now, until, instruction_valid, program)
+        cycles = _ahead(hw, s, now, until, instruction_valid)
+        if cycles and s.holding & (1 - s.walking):
+            load_held(hw, s, program)
         if cycles == 0:
             array_offer(hw, s, now)
             free = (s.weights_address ^ s.act_address) & (hw.banks - 1) != 0
@@ -131,7 +148,7 @@ def array_run(hw: Record, s: Record, now: int, until: int, instruction_valid: in
 
 
 @jit
-def _ahead(hw: Record, s: Record, now: int, until: int, instruction_valid: int, program: Any) -> int:
+def _ahead(hw: Record, s: Record, now: int, until: int, instruction_valid: int) -> int:
     """Run as many cycles as can be at once, all of one class: 0 if it takes a tick, as where one is taken or retires."""
     cycles = until - now
     if s.retiring:
@@ -143,11 +160,11 @@ def _ahead(hw: Record, s: Record, now: int, until: int, instruction_valid: int, 
         if s.pixel_swap & (1 - s.tile_ready):
             return _wait_for_weights(hw, s, now, cycles, takes)
         if s.walking:
-            return _stream(hw, s, now, cycles, takes, program)
+            return _stream(hw, s, now, cycles, takes)
     if s.pixel_valid | s.holding | s.walking:
         return 0
     flushing: int = min(cycles, s.flowing_until - now)
-    pass_cycles(s, now, flushing)
+    accumulate_cycles(s, now, flushing)
     s.cycle_class = FLUSH
     return flushing
 
@@ -158,30 +175,43 @@ def _wait_for_weights(hw: Record, s: Record, now: int, cycles: int, takes: int) 
     words: int = hw.weight_tile_words - s.word - (takes & (s.tiles_left == 1))
     cycles = min(cycles, words)
     load_words(hw, s, cycles, 0)
-    pass_cycles(s, now, cycles)
+    accumulate_cycles(s, now, cycles)
     s.cycle_class = WEIGHTS
     return cycles
 
 
 @jit
-def _stream(hw: Record, s: Record, now: int, cycles: int, takes: int, program: Any) -> int:
-    """At most ``cycles`` cycles in which the pixel at hand, then those of the nest's row are issued, up to a pass's first."""
-    cycles = 1 if s.pass_begins else min(cycles, s.x_left + 1)
+def _stream(hw: Record, s: Record, now: int, cycles: int, takes: int) -> int:
+    """At most ``cycles`` cycles in which the pixel at hand, then those of the nest's pass are issued; up to a pass's first."""
+    cycles = 1 if s.pass_begins else min(cycles, pass_pixels(s))
     if weights_valid(s, s.pixel_swap):
-        cycles = load_beside_row(hw, s, cycles, takes & (s.tiles_left == 1))
+        cycles = load_beside_pass(hw, s, cycles, takes & (s.tiles_left == 1))
         if cycles == 0:
             return 0
     elif s.pixel_swap:
         s.tile_ready = 0
-    delay = _read_delay(hw)
-    s.array_pixels += cycles
-    reads = cycles - s.pixel_padding
-    s.array_padding += s.pixel_padding
+    read_cycle = now + _read_delay(hw)
+    expect_sums(s, read_cycle, 1, s.pixel_kind)
     if s.pixel_last:
-        expect_sum(s, now + delay, s.pixel_kind, 1)
-    expect_sums(hw, s, now, cycles, delay)
-    padding = walk_row(hw, s, cycles, program)
+        expect_retirement(s)
+    _expect_words(hw, s, read_cycle + 1, cycles - 1)
+    accumulate_cycles(s, now, cycles)
+    padding = s.pixel_padding
+    padding += walk_on(hw, s, cycles)
+    s.array_pixels += cycles
     s.array_padding += padding
-    s.act_reads += reads - padding
+    s.act_reads += cycles - padding
     s.cycle_class = BUSY
     return cycles
+
+
+@jit
+def _expect_words(hw: Record, s: Record, read_cycle: int, pixels: int) -> None:
+    """As many pixels of the nest's pass are issued, whose accumulator words are read from ``read_cycle`` on."""
+    word = s.acc_word
+    while pixels:
+        stretch = min(pixels, hw.accumulator_half_words - (word & (hw.accumulator_half_words - 1)))
+        expect_sums(s, read_cycle, stretch, OVERWRITES if s.overwrite else READS_HALF + (word >= hw.accumulator_half_words))
+        word = (word + stretch) & (hw.accumulator_words - 1)
+        read_cycle += stretch
+        pixels -= stretch

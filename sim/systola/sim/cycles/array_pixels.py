@@ -12,7 +12,7 @@ from systola.sim.cycles.array_sums import OVERWRITES, READS_HALF
 from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import Record
 
-__all__ = ["PIXEL_FIELDS", "POSITION_MASK", "walk", "walk_row"]
+__all__ = ["PIXEL_FIELDS", "POSITION_MASK", "load_held", "pass_pixels", "walk", "walk_on"]
 
 POSITION_MASK = (1 << 18) - 1
 """Positions are 18 bits wide, as POSITION_BITS of the RTL; a negative one is beyond every limit."""
@@ -194,36 +194,65 @@ def _step_nest(hw: Record, s: Record) -> None:
 
 
 @jit
-def walk(hw: Record, s: Record, program: Any) -> None:
-    """The nest, while it walks, goes on by a pixel; at its end, or if it does not walk, the held instruction follows."""
-    if s.walking:
-        _take_pixel(hw, s)
-        _step_nest(hw, s)
-    if s.holding & (1 - s.walking):
-        _load_nest(hw, s, program[s.held])
-        s.holding = 0
+def walk(hw: Record, s: Record) -> None:
+    """The pixel that the walking nest stands at is at hand from the next cycle on; the nest goes on."""
+    _take_pixel(hw, s)
+    _step_nest(hw, s)
 
 
 @jit
-def walk_row(hw: Record, s: Record, pixels: int, program: Any) -> int:
-    """As ``walk`` for ``pixels`` cycles, within a row and in a walking nest. Returns how many of the first ``pixels`` − 1 are
-    padding: those that are issued, one in each cycle after the first.
-    """
-    steps = pixels - 1
-    end = s.ix + steps * s.step_x
+def load_held(hw: Record, s: Record, program: Any) -> None:
+    """The nest begins the held instruction."""
+    _load_nest(hw, s, program[s.held])
+    s.holding = 0
+
+
+@jit
+def pass_pixels(s: Record) -> int:
+    """Pixels of the pass from the nest's on."""
+    pixels: int = s.y_left * (s.x_last + 1) + s.x_left + 1
+    return pixels
+
+
+@jit
+def _paddings(s: Record, ix: int, pixels: int) -> int:
+    """How many of as many columns from ``ix`` on, ``step_x`` apart, are beyond the limit."""
+    last = ix + (pixels - 1) * s.step_x
+    if ix < s.limit_x and last < s.limit_x:
+        return 0
     padding = 0
-    if s.iy >= s.limit_y:
-        padding = steps
-    elif end >= s.limit_x:
-        ix = s.ix
-        for _ in range(steps):
-            padding += ix >= s.limit_x
-            ix = (ix + s.step_x) & POSITION_MASK
+    for _ in range(pixels):
+        padding += ix >= s.limit_x
+        ix = (ix + s.step_x) & POSITION_MASK
+    return padding
+
+
+@jit
+def walk_on(hw: Record, s: Record, pixels: int) -> int:
+    """``walk`` for ``pixels`` cycles, within a pass. Returns how many of the first ``pixels`` − 1 pixels are padding: those that
+    are issued, one in each cycle after the first.
+    """
+    steps, padding, row = pixels - 1, 0, -1
     if steps:
         s.pass_begins = 0
+    s.acc_word = (s.acc_word + steps) & (hw.accumulator_words - 1)
+    while steps > s.x_left:
+        width = s.x_left + 1
+        if s.iy >= s.limit_y:
+            padding += width
+        elif s.x_left != s.x_last:
+            padding += _paddings(s, s.ix, width)
+        else:
+            row = _paddings(s, s.ix, width) if row < 0 else row  # that of every whole row of a pass
+            padding += row
+        steps -= width
+        _step_row(hw, s)
+    if s.iy >= s.limit_y:
+        padding += steps
+    elif steps:
+        padding += _paddings(s, s.ix, steps)
     s.x_left -= steps
     s.address = (s.address + steps * s.stride_x) & (hw.scratchpad_words - 1)
-    s.ix = end & POSITION_MASK
-    s.acc_word = (s.acc_word + steps) & (hw.accumulator_words - 1)
-    walk(hw, s, program)
+    s.ix = (s.ix + steps * s.step_x) & POSITION_MASK
+    walk(hw, s)
     return padding

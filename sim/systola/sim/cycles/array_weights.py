@@ -6,7 +6,7 @@ from systola.sim.cycles.array_pixels import POSITION_MASK
 from systola.sim.cycles.jit import jit
 from systola.sim.cycles.records import Record
 
-__all__ = ["WEIGHT_FIELDS", "begin_tiles", "load_beside_row", "load_words", "weights_valid"]
+__all__ = ["WEIGHT_FIELDS", "begin_tiles", "load_beside_pass", "load_words", "weights_valid"]
 
 WEIGHT_FIELDS = (
     "weight_reads",
@@ -46,24 +46,33 @@ def load_words(hw: Record, s: Record, words: int, swap: int) -> None:
 
 
 @jit
-def load_beside_row(hw: Record, s: Record, cycles: int, stop: int) -> int:
-    """Words accepted in ``cycles`` cycles in which the pixel at hand, then the nest's in its row are issued: none where both want
-    the same bank. With ``stop`` the cycles end before the one in which the tile's last word is accepted. Returns the cycles.
+def load_beside_pass(hw: Record, s: Record, cycles: int, stop: int) -> int:
+    """Words are accepted in ``cycles`` cycles in which the pixel at hand, then the nest's in its pass are issued: none where both
+    want the same bank. With ``stop`` the cycles end before the one with the tile's last word. Returns the cycles.
     """
-    banks = hw.banks - 1
-    left = hw.weight_tile_words - s.word
+    banks, left = hw.banks - 1, hw.weight_tile_words - s.word
     weights, activations, reads = s.weights_address, s.act_address, 1 - s.pixel_padding
-    address, ix, row_reads = s.address + s.offset, s.ix, s.iy < s.limit_y
+    address, address_y, x_left = s.address, s.address_y, s.x_left
+    ix, iy, row_reads = s.ix, s.iy, s.iy < s.limit_y
     accepted = cycle = 0
     while cycle < cycles and accepted < left:
         if reads == 0 or (activations ^ weights) & banks != 0:
             if stop and accepted == left - 1:
+                cycles = cycle
                 break
             accepted += 1
             weights += 1
-        activations, reads = address, row_reads & (ix < s.limit_x)
-        address += s.stride_x
-        ix = (ix + s.step_x) & POSITION_MASK
+        activations, reads = address + s.offset, row_reads & (ix < s.limit_x)
         cycle += 1
+        if x_left:
+            x_left -= 1
+            address += s.stride_x
+            ix = (ix + s.step_x) & POSITION_MASK
+        else:
+            x_left = s.x_last
+            address_y += s.stride_y
+            address = address_y
+            ix, iy = s.ix_kx, (iy + s.step_y) & POSITION_MASK
+            row_reads = iy < s.limit_y
     load_words(hw, s, accepted, s.pixel_swap)
-    return cycle if stop and accepted == left - 1 else cycles
+    return cycles
