@@ -47,7 +47,7 @@ FEW_GATES = 8
 CONSTANT = ("controller",)
 """Units that are the same but for constants: synthesized for the presets only."""
 
-DESCRIPTIONS = Path(__file__).parent / "accelerators" / "resources.toml"
+DESCRIPTIONS = Path(__file__).with_name("resources.toml")
 """The configurations that the model is fitted on."""
 
 
