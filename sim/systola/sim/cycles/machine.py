@@ -188,7 +188,7 @@ def _tick_engines(hw: Record, m: Record, now: int, programs: Any) -> None:
     else:
         m.vector.taken = m.vector.retire = 0
     if m.array_awake:
-        array_tick(hw, m.array, now, frontends[ARRAY].valid, programs[1], m.weights_ready, m.drain.acc_served)
+        array_tick(hw, m.array, now, frontends[ARRAY].valid, programs[1], m.weights_ready, 0)  # the drain counts its own
     else:
         m.array.taken = m.array.retire = 0
 

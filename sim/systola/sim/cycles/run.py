@@ -115,7 +115,9 @@ def _headers(table: Any, engine: Engine) -> NDArray[np.int64]:
 
 
 def _events(machine: Record) -> dict[Event, int]:
-    """Each unit counts its own; those of the accumulators' two users are the array's."""
-    units = (machine.drain, machine.vector, machine.load, machine.store, machine.bus, machine.array)
-    names = {name: unit for unit in units for name in unit.dtype.names}
-    return {event: int(getattr(names[event.name.lower()], event.name.lower())) for event in Event}
+    """Each unit counts its own; the accumulators have two users."""
+    units = (machine.array, machine.drain, machine.vector, machine.load, machine.store, machine.bus)
+    return {
+        event: sum(int(getattr(unit, event.name.lower())) for unit in units if event.name.lower() in unit.dtype.names)
+        for event in Event
+    }
