@@ -20,7 +20,10 @@ from sweep_stand_in import DIGITS, STAND_IN, calls
 
 from systola.driver.sweep.export import table_rows, write_csv
 from systola.driver.sweep.outcomes import Progress
+from systola.driver.sweep.points import PointMaker
 from systola.driver.sweep.run import SweepOptions, sweep
+from systola.driver.sweep.space import load_space
+from systola.driver.sweep.strategies import Grid
 from systola.driver.sweep.workers import WorkerDiedError, WorkerPool
 from systola.hw.errors import ConfigError, MappingError, SystolaError, ToolError
 from systola.reports.sweep import load_results
@@ -52,7 +55,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(work: Path, *, output: str = "out", workers: int = 2, retry: bool = False, progress: Progress | None = None) -> SweepResults:
+def run(
+    work: Path, *, output: str = "out", workers: int = 1, retry: bool = False, progress: Progress | None = None
+) -> SweepResults:
     """A whole sweep of the digits network."""
     options = SweepOptions((DIGITS,), work / "space.toml", work / output, retry_failed=retry)
     results, _ = sweep(options, lambda: WorkerPool(workers), STAND_IN, progress=progress)
@@ -72,7 +77,7 @@ def test_a_sweep(work: Path) -> None:
     """Every point once, with its results; invalid ones with their reason; the front is what it should be."""
     seen: list[int] = []
     progress = Progress(lambda p: seen.append(p.ended))
-    results = run(work, progress=progress)
+    results = run(work, workers=2, progress=progress)
     assert len(results.points) == POINTS == progress.ended == progress.total and seen[-1] == POINTS and seen == sorted(seen)
     assert len(results.of_state("invalid")) == INVALID
     assert {point.reason for point in results.of_state("invalid")} == {"does not fit"}
@@ -129,13 +134,15 @@ def test_two_networks(work: Path) -> None:
 
 def test_agreement_that_cannot_be_measured(work: Path) -> None:
     """The points keep their cycles; they are in no front over agreement."""
-    (work / "space.toml").write_text(SPACE.replace("[axes]", '[axes]\n"quantize.method" = ["mse", "percentile"]'), encoding="utf-8")
+    text = SPACE.replace("[axes]", '[axes]\n"quantize.method" = ["mse", "percentile"]')
+    (work / "space.toml").write_text(text, encoding="utf-8")
     results = run(work)
     assert len(results.points) == 2 * POINTS
     assert {point.method for point in results.front_points} == {"mse"}
     percentile = [point for point in results.of_state("done") if point.method == "percentile"]
     assert percentile and all("agreement" not in p.metrics and p.metrics["cycles"] for p in percentile)
-    assert set(rows(work / "out", "SELECT reason FROM agreements WHERE samples IS NULL")) == {("there is nothing to calibrate on",)}
+    reasons = rows(work / "out", "SELECT DISTINCT reason FROM agreements WHERE samples IS NULL")
+    assert reasons == [("there is nothing to calibrate on",)]
 
 
 # ---- Resuming ----
@@ -172,7 +179,7 @@ def test_another_sweep_in_the_folder(work: Path, change: str) -> None:
     before = rows(work / "out", "SELECT * FROM points")
     old, new = change.split("|")
     (work / "space.toml").write_text(SPACE.replace(old, new), encoding="utf-8")
-    with pytest.raises(SystolaError, match="holds another sweep.* another folder with -o"):
+    with pytest.raises(SystolaError, match=r"holds another sweep.* another folder with -o"):
         run(work)
     assert rows(work / "out", "SELECT * FROM points") == before
 
@@ -214,7 +221,10 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from sweep_stand_in import DIGITS, STAND_IN
+from systola.driver.sweep.points import PointMaker
 from systola.driver.sweep.run import SweepOptions, sweep
+from systola.driver.sweep.space import load_space
+from systola.driver.sweep.strategies import Grid
 from systola.driver.sweep.workers import WorkerPool
 if __name__ == "__main__":
     work = Path(sys.argv[1])
@@ -239,8 +249,7 @@ def points_there(work: Path) -> set[str]:
         return set()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kills", [10])
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(work: Path, kills: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill −9, again and again: finished points are all there, none ran twice, and the front is that of a quiet run."""
     generator, there = random.Random(3), set[str]()
@@ -255,7 +264,7 @@ def test_killed_at_random_moments(work: Path, kills: int, monkeypatch: pytest.Mo
         now = points_there(work)
         assert there <= now
         there = now
-    assert 0 < len(there)
+    assert there
     assert start(work, 0).wait() == 0
     done = load_results(work / "out")
     monkeypatch.delenv("SWEEP_CALLS")
@@ -263,7 +272,7 @@ def test_killed_at_random_moments(work: Path, kills: int, monkeypatch: pytest.Mo
     assert [p.hash for p in done.points] == [p.hash for p in quiet.points]
     assert done.front == quiet.front and [p.metrics for p in done.points] == [p.metrics for p in quiet.points]
     sessions = rows(work / "out", "SELECT session, count(*) FROM points GROUP BY session")
-    assert sum(int(str(count)) for _, count in sessions) == POINTS and len(sessions) > 2
+    assert sum(int(str(count)) for _, count in sessions) == POINTS and len(sessions) > 1
 
 
 def test_workers_end_with_a_killed_sweep(work: Path) -> None:
@@ -300,7 +309,8 @@ def test_interrupted(work: Path) -> None:
 
 def some_point(work: Path, number: int = 7) -> str:
     """The hash of a point."""
-    return run(work, output="scratch").points[number].hash
+    grid = Grid(PointMaker(*load_space(work / "space.toml")))
+    return list(next(grid.batches()))[number].hash
 
 
 def test_a_worker_that_dies_once(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

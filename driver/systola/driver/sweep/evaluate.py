@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from systola.driver.sweep.networks import Model, measure_agreement, quantized
 from systola.driver.sweep.outcomes import Evaluation, PointOutcome, worker_name
 from systola.driver.sweep.points import Point
-from systola.hw.config import ClockConfig, Config, TechnologyConfig, config_from
+from systola.hw.config import ClockConfig, Config, TechnologyConfig, config_from, load_config
 from systola.hw.errors import ConfigError, MappingError, QuantizationError
 from systola.hw.params import Params
 from systola.hw.registers import Event
 from systola.mapper.compile import compile_network
+from systola.mapper.image import ProgramStep
 from systola.reports.actions import LayerActions
 from systola.reports.energy import inference_energy
+from systola.reports.resources import estimate_resources
 from systola.reports.sweep.arithmetic import arithmetic_actions
-from systola.reports.sweep.results import NetworkResult, Resources, Roofline
+from systola.reports.sweep.results import Estimate, NetworkResult, Resources, Roofline
 from systola.reports.technology import load_technology
-from systola.sim.cycles.run import run_image
+from systola.sim.cycles.run import run_image, run_program
 
 __all__ = ["EVALUATION", "evaluate_network", "evaluate_point"]
 
@@ -55,7 +59,8 @@ def evaluate_point(point: Point, models: Sequence[Model]) -> PointOutcome:
     except UNUSABLE as error:
         outcome = PointOutcome("invalid", str(error), seconds=time.perf_counter() - begin, worker=worker_name())
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
         outcome = PointOutcome("failed", reason, seconds=time.perf_counter() - begin, worker=worker_name())
     return outcome
 
@@ -127,9 +132,19 @@ def _roofline(macs: int, dram_bytes: int, params: Params) -> Roofline:
     )
 
 
-def _resources(params: Params) -> Resources | None:
-    return None
+def _resources(params: Params) -> Resources:
+    """The estimate, as results hold it: of the whole accelerator."""
+    estimate = estimate_resources(params)
+    lut4, ff, dsp, ebr = (
+        Estimate(float(part.value), part.relative_error) for part in (estimate.lut4, estimate.ff, estimate.dsp, estimate.ebr)
+    )
+    return Resources(lut4, ff, dsp, ebr, extrapolated=estimate.extrapolated)
 
 
-EVALUATION = Evaluation(evaluate_point, measure_agreement)
+def compile_cycle_model() -> None:
+    """Run a program without instructions: the first run of a version compiles the cycle model, for all processes of a machine."""
+    run_program(ProgramStep({}, ()), Params(load_config("tiny")))
+
+
+EVALUATION = Evaluation(evaluate_point, measure_agreement, compile_cycle_model)
 """The cycle model for cycles, golden for accuracy."""

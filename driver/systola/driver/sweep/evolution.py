@@ -21,7 +21,7 @@ __all__ = ["POPULATION", "Evolution"]
 POPULATION = 24
 """Points of a generation, and of a batch."""
 
-MOST_ASKED_IN_VAIN = 2_000
+MOST_ASKED_IN_VAIN = 500
 
 
 class Evolution:
@@ -59,11 +59,11 @@ class Evolution:
         """New points; old ones are told again at once, so that the sampler moves on."""
         batch: dict[str, Point] = {}
         most = min(POPULATION, self.total - len(self._known))
-        for _ in range(MOST_ASKED_IN_VAIN):
-            if len(batch) == most:
-                break
+        vain = 0
+        while len(batch) < most and vain < MOST_ASKED_IN_VAIN:
             trial = self._study.ask(self._distributions)
             fields = self._maker.fields([_value(axis, trial.params[axis.name]) for axis in self._maker.axes])
+            vain += 1
             if not self._maker.allowed(fields):
                 self._tell(trial, None)
                 continue
@@ -71,7 +71,8 @@ class Evolution:
             if point.hash in self._known:
                 self._tell(trial, self._known[point.hash])
                 continue
-            batch.setdefault(point.hash, point)
+            if point.hash not in batch:
+                batch[point.hash], vain = point, 0
             self._asked.append((trial, point.hash))
         return list(batch.values())
 

@@ -29,10 +29,11 @@ class PointOutcome:
 @dataclass(frozen=True)
 class Evaluation:
     """What workers compute: functions that they can import. ``agreement`` is of a model, a method, the multiplier's bits and the
-    most samples."""
+    most samples. ``prepare``: what one worker does before all others begin, so that they need not."""
 
     point: Callable[[Point, Sequence[Model]], PointOutcome]
     agreement: Callable[[Model, str, int, int], Agreement | None]
+    prepare: Callable[[], None]
 
 
 @dataclass

@@ -62,6 +62,8 @@ def sweep(
     _check_weights(space, models)
     strategy = make_strategy(maker, space)
     with _closing(make_executor()) as executor:
+        notify("preparing; the first time, the cycle model is compiled: some minutes")
+        executor.submit(evaluation.prepare).result()
         notify("reading the models")
         definition = _definition(space, base, models, _describe(models, executor))
         folder = output_folder(options.output)

@@ -218,8 +218,8 @@ def _resources_from_json(text: str | None) -> Resources | None:
     if text is None:
         return None
     data: dict[str, Any] = json.loads(text)
-    clock = data.pop("clock_mhz")
-    return Resources(**{name: Estimate(**entry) for name, entry in data.items()}, clock_mhz=clock and Estimate(**clock))
+    extrapolated = tuple(data.pop("extrapolated"))
+    return Resources(**{name: Estimate(**entry) for name, entry in data.items()}, extrapolated=extrapolated)
 
 
 def definition_to_json(definition: SweepDefinition) -> str:

@@ -60,8 +60,7 @@ def _latency_ms(point: _Point) -> float:
 
 def _resource(name: str) -> Callable[[_Point], float | None]:
     def compute(point: _Point) -> float | None:
-        estimate = None if point.resources is None else getattr(point.resources, name)
-        return None if estimate is None else float(estimate.value)
+        return None if point.resources is None else float(getattr(point.resources, name).value)
 
     return compute
 
@@ -99,7 +98,6 @@ _ALL = (
     Metric("ff", "flip-flops", "min", _resource("ff"), "Estimated flip-flops."),
     Metric("dsp", "DSP", "min", _resource("dsp"), "Estimated multiplier blocks."),
     Metric("ebr", "EBR", "min", _resource("ebr"), "Estimated block memories."),
-    Metric("clock_estimate_mhz", "estimated clock (MHz)", "max", _resource("clock_mhz"), "The clock that the estimate allows."),
 )  # fmt: skip
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric by its name."""

@@ -123,13 +123,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Resources:
-    """What the accelerator takes of an FPGA (ECP5: 4-input tables, flip-flops, multipliers, block memories), and its clock."""
+    """What the accelerator takes of an FPGA (ECP5: 4-input tables, flip-flops, multipliers, block memories).
+
+    ``extrapolated``: parameters outside of what the estimate was fitted on, with that range: there the errors do not hold.
+    """
 
     lut4: Estimate
     ff: Estimate
     dsp: Estimate
     ebr: Estimate
-    clock_mhz: Estimate | None = None
+    extrapolated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
