@@ -158,9 +158,9 @@ class NoSystolicArray(Component):
 class Lockstep:
     """RTL and models side by side, on random instructions."""
 
-    def __init__(self, params: Params, length: int) -> None:
-        self.params, self.rng = params, random.Random(length)
-        self.fields, program = _program(params, length, length)
+    def __init__(self, params: Params, seed: int, length: int) -> None:
+        self.params, self.rng = params, random.Random(seed)
+        self.fields, program = _program(params, seed, length)
         self.models = [Model(params, program, sleeps) for sleeps in (False, True)]
         self.wires = Wires(self.rng)
         self.counted = dict.fromkeys(EVENTS, 0)
@@ -240,7 +240,7 @@ GEOMETRIES = {
 
 def _lockstep(monkeypatch: pytest.MonkeyPatch, geometry: str, length: int) -> None:
     monkeypatch.setattr(rtl, "SystolicArray", NoSystolicArray)
-    lockstep = Lockstep(GEOMETRIES[geometry], length)
+    lockstep = Lockstep(GEOMETRIES[geometry], 100 * length + list(GEOMETRIES).index(geometry), length)
     lockstep.run()
     assert lockstep.taken == lockstep.retired == length
     assert lockstep.classes == {int(c) for c in (IDLE, BUSY, WEIGHTS, SETUP, FLUSH)}
