@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
@@ -18,7 +23,7 @@ from systola.hw.vector import VectorEngine
 from systola.sim.cycles.records import NEVER, hardware, instructions, new_record
 from systola.sim.cycles.vector import VECTOR_STATE, vector_offer, vector_tick
 
-WORD_TIMED = (VectorOp.DEPTHWISE, VectorOp.SUM, VectorOp.MAX)
+WINDOWED = (VectorOp.DEPTHWISE, VectorOp.SUM, VectorOp.MAX)
 Fields = dict[str, int]
 
 
@@ -59,7 +64,7 @@ def make_params(preset: str, **vector: int) -> Params:
 def random_instruction(rng: random.Random, params: Params) -> Fields:
     """Any instruction that the hardware has; sizes from the smallest to a few dozen outputs a block."""
     op = rng.choice([o for o in VectorOp if params.taps or o not in {VectorOp.DEPTHWISE, VectorOp.MUL}])
-    windowed = op in WORD_TIMED
+    windowed = op in WINDOWED
     column_mode = windowed and params.taps > 0 and rng.random() < 0.6
     operand = op is VectorOp.MUL or (not column_mode and rng.random() < 0.4)
     count_kx = rng.randint(1, params.taps if column_mode else 4) if windowed else 1
@@ -213,16 +218,20 @@ def check_model(params: Params, program: list[Fields], trace: Trace, *, skip: bo
     return skipped
 
 
-def check(preset: str, vector: dict[str, int], pattern: str, count: int, seed: int = 0) -> Trace:
-    """Random instructions, on both sides."""
-    params = make_params(preset, **vector)
-    seed += zlib.crc32(repr((preset, sorted(vector.items()), pattern)).encode())
-    rng = random.Random(seed)
-    program = packed([random_instruction(rng, params) for _ in range(count)])
+def check_program(params: Params, program: list[Fields], pattern: str, seed: int) -> Trace:
+    """One program, on both sides; the model once in every cycle, once in those that it says are needed."""
     trace = run_rtl(params, program, PATTERNS[pattern], seed)
     check_model(params, program, trace, skip=False)
     check_model(params, program, trace, skip=True)
     return trace
+
+
+def check(preset: str, vector: dict[str, int], pattern: str, count: int, seed: int = 0) -> Trace:
+    """Random instructions."""
+    params = make_params(preset, **vector)
+    seed += zlib.crc32(repr((preset, sorted(vector.items()), pattern)).encode())
+    rng = random.Random(seed)
+    return check_program(params, packed([random_instruction(rng, params) for _ in range(count)]), pattern, seed)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -243,3 +252,87 @@ def test_tiny(pattern: str) -> None:
 )
 def test_configurations(preset: str, vector: dict[str, int], pattern: str) -> None:
     check(preset, vector, pattern, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", ["free", "contended", "writes_held"])
+@pytest.mark.parametrize(
+    ("preset", "vector"),
+    [
+        ("tiny", {"depthwise_taps": 7, "table_lanes": 64}),
+        ("tiny", {"depthwise_taps": 2, "tap_depth": 128, "table_lanes": 1}),
+        ("small", {"depthwise_taps": 0}),
+        ("tall", {"depthwise_taps": 5, "table_lanes": 16}),
+        ("base", {}),
+        ("large", {"depthwise_taps": 1}),
+    ],
+)
+def test_configurations_everywhere(preset: str, vector: dict[str, int], pattern: str) -> None:
+    check(preset, vector, pattern, 12)
+
+
+@pytest.mark.parametrize("pattern", ["free", "gaps"])
+def test_shortest_blocks(pattern: str) -> None:
+    """One step an instruction or block: swaps, parameters and tables follow each other as fast as they can."""
+    params = make_params("tiny")
+    rng = random.Random(4)
+    program = packed([random_instruction(rng, params) for _ in range(24)])
+    for number, f in enumerate(program):
+        f |= {"count_x": 1, "count_y": 1, "count_kx": 1, "count_ky": 1, "count_n": 1 + number % 3}
+        if number % 2 or number >= 20:  # the last wait for nothing but the swap before
+            f |= {"op": VectorOp.COPY, "column_mode": 0, "count_n": 1, "operand": 0}
+    check_program(params, program, pattern, 4)
+
+
+def test_every_class_occurs() -> None:
+    """The engine's classes all occur in these traces, also that of writes that hold up steps."""
+    params = make_params("tiny", table_lanes=1)
+    rng = random.Random(11)
+    program = packed([random_instruction(rng, params) for _ in range(6)])
+    program[2] |= {"op": VectorOp.TABLE, "column_mode": 0, "count_kx": 1, "count_ky": 1}
+    program[3] |= {"op": VectorOp.COPY, "column_mode": 0, "operand": 0, "count_kx": 1, "count_ky": 1, "count_x": 50}
+    trace = check_program(params, program, "writes_held", 11)
+    own = {CycleClass.IDLE, CycleClass.BUSY, CycleClass.BANK, CycleClass.SETUP, CycleClass.FLUSH}
+    assert {done.cycle_class for _, done in trace} == own
+    full = [d for g, d in trace if d.cycle_class is CycleClass.BANK and not (d.read_valid and not g.read_ready)]
+    assert full, "a full output queue is a bank's refusal"
+
+
+def test_sleeps_while_it_waits() -> None:
+    """Cycles like the one before, in which nothing is accepted or issued, are left out; but for the first of a wait."""
+    params = make_params("tiny")
+    rng = random.Random(2)
+    program = packed([random_instruction(rng, params) for _ in range(6)])
+    trace = run_rtl(params, program, PATTERNS["reads_held"], 2)
+    still = sum(
+        (given, done) == before
+        and not (done.steps or (done.read_valid and given.read_ready) or (done.write_valid and given.write_ready))
+        for before, (given, done) in pairwise(trace)
+    )
+    assert still > 100
+    assert check_model(params, program, trace, skip=True) > 0.8 * still
+
+
+def model_state() -> str:
+    """Of the model alone, after a random program."""
+    params = make_params("tiny")
+    rng = random.Random(9)
+    program = packed([random_instruction(rng, params) for _ in range(12)])
+    hw, s = hardware(params), new_record(VECTOR_STATE)
+    table = instructions(Opcode.VECTOR, [Instruction(Opcode.VECTOR, f) for f in program])
+    for now in range(3000):
+        vector_offer(hw, s, now)
+        vector_tick(hw, s, now, int(s.next < len(program)), table, int(rng.random() < 0.7), int(rng.random() < 0.7))
+    assert s.next == len(program)
+    assert s.vector_steps
+    return hashlib.sha256(s.tobytes()).hexdigest()
+
+
+def test_plain_python_equals_compiled() -> None:
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    plain = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=True)
+    assert plain.stdout.strip() == model_state()
+
+
+if __name__ == "__main__":
+    print(model_state())
