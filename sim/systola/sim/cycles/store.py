@@ -96,9 +96,9 @@ def store_tick(
     s.cycle_class = _classify(s, accept | sends)
     s.retire = 1 if acknowledged_last else 0
     pop = f.level != 0 and (s.active == 0 or (accept != 0 and s.left == 0))
-    counts = _watch(s, request_ready)
+    _watch(s, request_ready)
     s.taken = 0
-    moves = s.read_valid != 0 or pop or s.retire != 0 or counts
+    moves = s.read_valid != 0 or pop or s.retire != 0
     if fork_moves(f, instruction_valid, request_ready):
         s.taken = fork_tick(hw, f, instruction_valid, program, s.next, request_ready)
         s.next += s.taken
@@ -179,14 +179,12 @@ def _next_word(hw: Record, s: Record) -> None:
 
 
 @jit
-def _watch(s: Record, request_ready: int) -> bool:
-    """Whether there is an answer of the memory to wait for; returns whether that changes."""
-    waited = s.waits
+def _watch(s: Record, request_ready: int) -> None:
+    """Whether there is an answer of the memory to wait for; it changes only when a burst leaves or after the last retired."""
     if s.request_valid != 0 and request_ready != 0:
         s.waits = 1
     elif s.in_hand == 0:
         s.waits = 0
-    return bool(s.waits != waited)
 
 
 @jit
