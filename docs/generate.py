@@ -363,6 +363,7 @@ def option_row(parameter: inspect.Parameter, hint: Any) -> Sequence[object]:
     given = hint.__metadata__[0] if get_origin(hint) is Annotated else typer.Option()
     kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     kind = next(k for k in (*get_args(kind), kind) if k is not type(None))
+    kind = get_args(kind)[0] if get_origin(kind) is list else kind  # it may be given several times
     if isinstance(given, ArgumentInfo):
         return f"`{parameter.name.upper()}`", "required", given.help
     usual = "--" + parameter.name.replace("_", "-")

@@ -114,6 +114,7 @@ def test_points_that_are_none(make: MakePoint, monkeypatch: pytest.MonkeyPatch) 
     def small(*_: Any, **__: Any) -> None:
         raise MappingError("a row does not fit")
 
+    module._measure.cache_clear()
     monkeypatch.setattr(module, "compile_network", small)
     outcome = evaluate_point(make(), [MODEL])
     assert (outcome.state, outcome.reason) == ("invalid", "a row does not fit")

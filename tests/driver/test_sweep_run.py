@@ -95,6 +95,7 @@ def test_a_sweep(work: Path) -> None:
     latencies = [point.metrics["latency_ms"] for point in results.front_points]
     assert latencies == sorted(latencies) and len(latencies) > 2
     assert results.versions["systola"] and results.definition.networks[0].digest
+    assert {path.name for path in (work / "out").iterdir()} == {"sweep.sqlite", "sweep.lock"}
 
 
 def test_tables(work: Path) -> None:

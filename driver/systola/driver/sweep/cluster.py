@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -20,11 +21,19 @@ CALLS_PER_THREAD = 2
 COUNT_SECONDS = 5.0
 
 
+def _knock(address: str) -> None:
+    """Raises OSError or ValueError where nothing listens: Dask's client tries for long, and leaves noise behind."""
+    host_and_port = distributed.comm.get_address_host_port(address, strict=True)
+    with socket.create_connection(host_and_port, CONNECT_SECONDS):
+        pass
+
+
 class DaskExecutor:
     """The workers of a Dask scheduler. One that dies is the scheduler's to notice: it gives its calls to others."""
 
     def __init__(self, address: str) -> None:
         try:
+            _knock(address)
             self._client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
             self._client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         except (OSError, ValueError, TimeoutError) as error:

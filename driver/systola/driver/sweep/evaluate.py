@@ -59,18 +59,23 @@ def evaluate_point(point: Point, models: Sequence[Model]) -> PointOutcome:
     except UNUSABLE as error:
         outcome = PointOutcome("invalid", str(error), seconds=time.perf_counter() - begin, worker=worker_name())
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+        reason = f"{type(error).__name__}: {error} ({_place(error)})"
         outcome = PointOutcome("failed", reason, seconds=time.perf_counter() - begin, worker=worker_name())
     return outcome
 
 
+def _place(error: Exception) -> str:
+    """The innermost line of Systola's that an error came from."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "systola" in Path(frame.filename).parts]
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"
+
+
 def evaluate_network(model: Model, method: str, config: Config) -> NetworkResult:
     """One network on one accelerator. Raises MappingError where it does not fit, and the errors of reading and quantizing."""
+    technology = load_technology(config.technology.name)
     timeless = config.model_copy(update={"name": "sweep", "clock": ClockConfig(), "technology": TechnologyConfig()})
     measured, params = _measure(model, method, timeless), Params(config)
     latency_s = measured.cycles / (config.clock.frequency_mhz * 1e6)
-    technology = load_technology(config.technology.name)
     energy = inference_energy(measured.arithmetic, params, technology, measured.events, latency_s)
     read_bytes = measured.events[Event.READ_BEATS] * params.bus_bytes
     write_bytes = measured.events[Event.WRITE_BEATS] * params.bus_bytes
