@@ -52,6 +52,7 @@ CONFIG_CYCLES = SCRATCHPAD_READ_LATENCY_CYCLES
 
 RING = VECTOR_OUTPUT_PLACES
 RING_MASK = RING - 1
+assert RING & RING_MASK == 0
 
 IDLE, BUSY, BANK = int(CycleClass.IDLE), int(CycleClass.BUSY), int(CycleClass.BANK)
 SETUP, FLUSH = int(CycleClass.SETUP), int(CycleClass.FLUSH)
