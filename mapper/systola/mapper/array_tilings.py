@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import lru_cache, partial
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 
 from systola.hw.params import Params
+from systola.mapper.layout import Layout
 from systola.mapper.tile_costs import (
     DRAIN_CYCLES,
     STEP_CYCLES,
     Numbers,
     cover_cycles,
-    frontier,
     halvings,
     input_extent,
-    memory_latency_cycles,
     period_cycles,
     pieces,
-    word_cycles,
 )
-from systola.mapper.tiles import ArrayShape, Homes, Tiling
+from systola.mapper.tiles import ArrayShape, Homes, Run, Tiling, Tilings
+from systola.mapper.timing import memory_latency_cycles, word_cycles
 
 __all__ = ["array_tilings"]
 
@@ -36,9 +36,8 @@ _SLOTS = ((1, 1, 1), (2, 2, 2), (3, 2, 2), (2, 3, 2), (3, 3, 2), (2, 4, 2), (3, 
 """Numbers of buffers worth trying: inputs, weights, outputs."""
 
 
-@dataclass
-class _Candidates:
-    """Arrays, one number for each candidate."""
+class _Candidates(NamedTuple):
+    """Tiles in a column, a number for each; numbers of buffers in a row, one for each choice: together a table of candidates."""
 
     rows: Numbers
     columns: Numbers
@@ -51,40 +50,39 @@ class _Candidates:
     output_slots: Numbers
 
 
-def array_tilings(shape: ArrayShape, params: Params, homes: Homes) -> list[Tiling]:
-    """The tilings, cheapest first; only those for which no cheaper one takes fewer words.
-
-    None if the accumulators are too small.
-    """
-    geometries = list(_geometries(shape, params))
-    if not geometries:
-        return []
-    choices = np.array(geometries, dtype=np.float64)
-    slots = np.array(_SLOTS, dtype=np.float64)
-    table = np.hstack([np.repeat(choices, len(slots), axis=0), np.tile(slots, (len(choices), 1))])
-    c = _Candidates(*table.T)
-    costing = _Costing(shape, params, homes, c)
+def array_tilings(shape: ArrayShape, params: Params, homes: Homes) -> Tilings:
+    """The tilings; none if the accumulators are too small."""
+    geometries = _geometries(shape.output, shape.runs, params.accumulator_half_words, params.column_groups, params.row_groups)
+    slots = np.array(_SLOTS, dtype=np.float64).T
+    costing = _Costing(shape, params, homes, _Candidates(*geometries[:, :, None], *slots[:, None, :]))
     cost, words = costing.cost(), costing.words()
-    return [costing.tiling(index, cost[index]) for index in frontier(cost, words)]
+    return Tilings(cost.reshape(-1), words.reshape(-1), partial(costing.tiling, cost))
 
 
-def _geometries(shape: ArrayShape, params: Params) -> Iterator[tuple[int, int, int, int, int, int]]:
-    """rows, columns, blocks, chunk, planes, weights_outer."""
-    half, group = params.accumulator_half_words, params.column_groups
-    most = max(run.blocks for run in shape.runs)
-    planes = max(-(-run.row_blocks // params.row_groups) for run in shape.runs)
-    for columns in pieces(shape.output.width, half // group):
-        for rows in pieces(shape.output.height):
+@lru_cache(maxsize=1 << 12)
+def _geometries(output: Layout, runs: tuple[Run, ...], half: int, group: int, row_groups: int) -> Numbers:
+    """The tiles to choose from: rows, columns, blocks, chunk, planes, weights_outer of each, as the rows of a table.
+
+    ``half``: words of half of the accumulators. ``group``, ``row_groups``: blocks of columns, and of rows, in a word.
+    """
+    found: list[tuple[int, ...]] = []
+    most = max(run.blocks for run in runs)
+    planes = max(-(-run.row_blocks // row_groups) for run in runs)
+    for columns in pieces(output.width, half // group):
+        for rows in pieces(output.height):
             fit = half // (rows * columns) // group * group
-            if fit < 1:
-                continue
-            for blocks in _block_counts(min(fit, most), most, group):
-                for depth in halvings(planes):
-                    for chunk in _doublings(blocks, most) if depth == planes else [blocks]:
-                        for outer in (1, 0) if chunk < most or depth < planes else (1,):
-                            yield rows, columns, blocks, chunk, depth, outer
-        if columns == shape.output.width and columns * group <= half and shape.output.height > 1:
+            if fit >= 1:
+                cuts = [
+                    (blocks, chunk, depth) for blocks in _block_counts(min(fit, most), most, group) for depth in halvings(planes)
+                    for chunk in (_doublings(blocks, most) if depth == planes else [blocks])
+                ]  # fmt: skip
+                found += [
+                    (rows, columns, blocks, chunk, depth, outer) for blocks, chunk, depth in cuts
+                    for outer in ((1, 0) if chunk < most or depth < planes else (1,))
+                ]  # fmt: skip
+        if columns == output.width and columns * group <= half and output.height > 1:
             break  # narrower tiles only read borders twice
+    return np.array(found, dtype=np.float64).reshape(-1, 6).T.copy()
 
 
 def _block_counts(fit: int, most: int, group: int) -> list[int]:
@@ -106,13 +104,14 @@ class _Costing:
 
     def __init__(self, shape: ArrayShape, params: Params, homes: Homes, c: _Candidates) -> None:
         self.shape, self.params, self.homes, self.c = shape, params, homes, c
+        self.word, self.latency = word_cycles(params), memory_latency_cycles(params)
         self.taps = shape.window.kernel[0] * shape.window.kernel[1]
         self.all_planes = max(-(-run.row_blocks // params.row_groups) for run in shape.runs)
         height, width = shape.output.height, shape.output.width
         self.spatial = np.ceil(height / c.rows) * np.ceil(width / c.columns)
         self.depths = np.ceil(self.all_planes / c.planes)
-        self.chunks = sum(np.ceil(run.blocks / c.chunk) for run in shape.runs) + np.zeros_like(c.rows)
-        self.groups = sum(np.ceil(run.blocks / c.blocks) for run in shape.runs) + np.zeros_like(c.rows)
+        self.chunks: Numbers = np.zeros_like(c.rows) + sum(np.ceil(run.blocks / c.chunk) for run in shape.runs)
+        self.groups: Numbers = np.zeros_like(c.rows) + sum(np.ceil(run.blocks / c.blocks) for run in shape.runs)
         self._buffers()
 
     def _buffers(self) -> None:
@@ -120,7 +119,7 @@ class _Costing:
         c, shape, params, homes = self.c, self.shape, self.params, self.homes
         rows = input_extent(shape.window, 0, c.rows, shape.input.height)
         columns = input_extent(shape.window, 1, c.columns, shape.input.width)
-        out = np.ceil(c.blocks / params.column_groups) * c.rows * c.columns
+        out: Numbers = np.ceil(c.blocks / params.column_groups) * c.rows * c.columns
         none = np.zeros_like(c.rows)
         tiles = self.taps * c.planes * params.row_groups * params.weight_tile_words
         self.input_words = none if homes.input else c.planes * rows * columns
@@ -133,7 +132,11 @@ class _Costing:
         self.input_loads = np.where(inputs <= c.input_slots, inputs, inputs * again)
         again = np.where((self.depths > 1) | (c.outer == 0), self.spatial, 1)
         self.weight_loads = np.where(weights <= c.weight_slots, weights, weights * again)
-        self.output_slots = np.minimum(c.output_slots, self.spatial * self.groups)
+        self.steps = self.spatial * self.groups
+        self.output_slots = np.minimum(c.output_slots, self.steps)
+        self.weight_load, self.input_load, self.output = (
+            words * self.word for words in (self.weight_words, self.input_words, out)
+        )  # cycles of one transfer
 
     def words(self) -> Numbers:
         """Scratchpad words in all."""
@@ -142,57 +145,78 @@ class _Costing:
         return total
 
     def cost(self) -> Numbers:
-        c, homes, shape, params = self.c, self.homes, self.shape, self.params
+        """Estimated cycles."""
+        c, shape, params = self.c, self.shape, self.params
         extents = shape.output.height, shape.output.width
-        word, latency = word_cycles(params), memory_latency_cycles(params)
         passes = sum(run.blocks * run.row_blocks for run in shape.runs) * self.taps
         blocks = sum(run.blocks for run in shape.runs)
         array = passes * cover_cycles(extents, c.rows, c.columns, params.weight_tile_words)
         drain = blocks * cover_cycles(extents, c.rows, c.columns, params.drain_record_words + 4)
-        steps = self.spatial * self.groups
-        step_words = np.ceil(c.blocks / params.column_groups) * c.rows * c.columns
-        weight_load, input_load, output = self.weight_words * word, self.input_words * word, step_words * word
+        drain_step = drain / self.steps
+        bound = np.maximum(np.maximum(array, drain), self._memory(array))
+        for periods in self._periods(array, drain_step):
+            bound = np.maximum(bound, periods)
+        total: Numbers = bound + self._first() + self._last(array, drain_step) + self.steps * self.depths * STEP_CYCLES
+        return total
+
+    def _memory(self, array: Numbers) -> Numbers:
+        """What the memory takes, and work that cannot begin before the last weights are there."""
+        shape, homes, word = self.shape, self.homes, self.word
         outputs = shape.output.words * word
-        memory = self.weight_loads * weight_load + self.input_loads * input_load
-        memory = memory + steps * (_DRAIN_BYTES + self.depths * _ARRAY_BYTES) / params.lanes * word
+        memory = self.weight_loads * self.weight_load + self.input_loads * self.input_load
+        memory = memory + self.steps * (_DRAIN_BYTES + self.depths * _ARRAY_BYTES) / self.params.lanes * word
         memory = memory + outputs * homes.store + outputs * (shape.operand and not homes.operand)
         share = 1 if homes.ends else _LAST_WEIGHTS_SHARE
-        bound = np.maximum(np.maximum(array, drain), memory + share * array / self.weight_loads)
-        inputs = period_cycles(self.input_loads, self.input_slots, array / self.input_loads, input_load, latency)
-        weights = period_cycles(self.weight_loads, self.weight_slots, array / self.weight_loads, weight_load, latency)
-        drain_step = drain / steps
-        stores = period_cycles(steps, self.output_slots, array / steps, drain_step + output, latency + DRAIN_CYCLES)
-        bound = np.maximum(bound, np.where(self.input_words > 0, inputs, 0))
-        bound = np.maximum(bound, weights)
-        bound = np.maximum(bound, np.where(self.output_words + self.operand_words > 0, stores, 0))
-        first = np.where(self.input_words > 0, latency + input_load, 0)
-        first = first + (1 if homes.begins else _FIRST_WEIGHTS_SHARE) * weight_load
+        total: Numbers = memory + share * array / self.weight_loads
+        return total
+
+    def _periods(self, array: Numbers, drain_step: Numbers) -> Iterator[Numbers]:
+        """What the buffers of inputs, weights and outputs allow."""
+        inputs, weights, steps = self.input_loads, self.weight_loads, self.steps
+        use = period_cycles(inputs, self.input_slots, array / inputs, self.input_load, self.latency)
+        yield np.where(self.input_words > 0, use, 0)
+        yield period_cycles(weights, self.weight_slots, array / weights, self.weight_load, self.latency)
+        stored = drain_step + self.output
+        use = period_cycles(steps, self.output_slots, array / steps, stored, self.latency + DRAIN_CYCLES)
+        yield np.where(self.output_words + self.operand_words > 0, use, 0)
+
+    def _first(self) -> Numbers:
+        """Waiting for the first input and weights."""
+        first = np.where(self.input_words > 0, self.latency + self.input_load, 0)
+        total: Numbers = first + (1 if self.homes.begins else _FIRST_WEIGHTS_SHARE) * self.weight_load
+        return total
+
+    def _last(self, array: Numbers, drain_step: Numbers) -> Numbers:
+        """What the next layer waits for."""
+        homes = self.homes
         fill = (drain_step + DRAIN_CYCLES) * np.clip((_FILL_BANDS - self.spatial) / 2, 0, 1)
-        last = fill if homes.output else drain_step + DRAIN_CYCLES + output + latency
+        last: Numbers = fill if homes.output else drain_step + DRAIN_CYCLES + self.output + self.latency
         if homes.handover:
             last = last + _HANDOVER_SHARE * array / self._parts()
         if homes.by_channels:
             last = last + np.where(self.depths > 1, 0, _LAST_CHANNELS_SHARE * array)
-        total: Numbers = bound + first + last + steps * self.depths * STEP_CYCLES
-        return total
+        return last
 
     def _parts(self) -> Numbers:
         """Parts of the output that a reader can begin with: bands of rows, or of channels where these are the outer loop."""
         by_channels = np.where(self.spatial == 1, self.groups, np.where((self.c.outer > 0) & (self.chunks > 1), self.chunks, 1))
         return np.where(by_channels > 1, by_channels, self.spatial)
 
-    def tiling(self, index: int, cost: float) -> Tiling:
-        """A candidate."""
+    def tiling(self, cost: Numbers, index: int) -> Tiling:
+        """A candidate, given the costs of all."""
+
+        def number(values: Numbers) -> int:
+            return int(np.broadcast_to(values, cost.shape).flat[index])
+
         c = self.c
-        sizes = (self.input_words, self.weight_words, self.operand_words, self.output_words)
-        words = [int(size[index]) for size in sizes]
-        outputs = int(self.output_slots[index])
+        outputs = number(self.output_slots)
+        words = [number(w) for w in (self.input_words, self.weight_words, self.operand_words, self.output_words)]
         return Tiling(
-            int(c.rows[index]), int(c.columns[index]), int(c.blocks[index]), int(c.chunk[index]), int(c.planes[index]),
-            bool(c.outer[index]), words[0], words[1], words[2], words[3],
-            input_slots=int(self.input_slots[index]) if words[0] else 0,
-            weight_slots=int(self.weight_slots[index]),
+            number(c.rows), number(c.columns), number(c.blocks), number(c.chunk), number(c.planes), bool(number(c.outer)),
+            words[0], words[1], words[2], words[3],
+            input_slots=number(self.input_slots) if words[0] else 0,
+            weight_slots=number(self.weight_slots),
             operand_slots=outputs if words[2] else 0,
             output_slots=outputs if words[3] else 0,
-            cost_cycles=float(cost),
+            cost_cycles=float(cost.flat[index]),
         )  # fmt: skip

@@ -10,12 +10,14 @@ on both sides of a turn are made once and written twice. So every band's rows ar
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from systola.mapper.jit import jit
 from systola.mapper.layers import Window
 
 __all__ = ["Bands", "Ring", "bands_of_rows", "make_ring", "rows_needed"]
@@ -53,6 +55,13 @@ class Bands:
         """Rows made in each band."""
         counts: Rows = np.maximum(self.high - self.fresh_low, 0)
         return counts
+
+    @cached_property
+    def heights(self) -> dict[int, int]:
+        """How many bands make so many rows, for each number of rows but 0."""
+        heights = Counter(self.fresh_counts.tolist())
+        del heights[0]
+        return heights
 
 
 def bands_of_rows(extent: int, rows: int) -> Bands:
@@ -110,11 +119,12 @@ def make_ring(bands: Bands, ahead: int, *, loaded: bool) -> Ring:
     ``loaded``: a new turn's rows are loaded again rather than written twice.
     """
     count = len(bands)
-    for turn in range(max(1, ahead + (0 if loaded else _overlap(bands))), count):
-        if _has_room(bands, turn, ahead, loaded=loaded):
-            firsts = np.arange(0, count, turn)
-            lasts = np.minimum(firsts + turn, count) - 1
-            return Ring(bands, turn, int((bands.high[lasts] - bands.low[firsts]).max()))
+    least = max(1, ahead + (0 if loaded else _overlap(bands)))
+    turn = int(_smallest_turn(bands.low, bands.high, least, ahead, loaded))
+    if turn < count:
+        firsts = np.arange(0, count, turn)
+        lasts = np.minimum(firsts + turn, count) - 1
+        return Ring(bands, turn, int((bands.high[lasts] - bands.low[firsts]).max()))
     return Ring(bands, count, int(bands.high[-1] - bands.low[0]))
 
 
@@ -124,23 +134,29 @@ def _overlap(bands: Bands) -> int:
     return int(np.searchsorted(bands.low, bands.high[middle], side="left")) - middle - 1
 
 
-def _has_room(bands: Bands, turn: int, ahead: int, *, loaded: bool) -> bool:
+@jit
+def _smallest_turn(low: Rows, high: Rows, least: int, ahead: int, loaded: bool) -> int:
+    """Bands in a turn: ``least`` or more, as few as have room; all if no fewer have."""
+    for turn in range(least, len(low)):
+        if _has_room(low, high, turn, ahead, loaded):
+            return turn
+    return len(low)
+
+
+@jit
+def _has_room(low: Rows, high: Rows, turn: int, ahead: int, loaded: bool) -> bool:
     """Whether no row is overwritten that this band, or one up to ``ahead`` before it, still reads."""
-    low, high, count = bands.low, bands.high, len(bands)
-    firsts = np.arange(0, count, turn)
-    here, following = firsts[:-1], firsts[1:]
-    base, next_base = low[here], low[following]
-    if not loaded:
-        shared = np.maximum(high[following - 1] - next_base, 0)
-        makers = np.searchsorted(high, next_base, side="right")  # the first band that makes one of them
-        oldest = makers - ahead
-        if bool(np.any((shared > 0) & ((oldest < here) | (low[np.clip(oldest, 0, count - 1)] - base < shared)))):
-            return False
-    for step in range(ahead):
-        written, read = following + step, following + step - ahead
-        known = written < count
-        if bool(np.any(read < here)):
-            return False
-        if bool(np.any(high[written[known]] - next_base[known] > low[read[known]] - base[known])):
-            return False
+    count = len(low)
+    for following in range(turn, count, turn):
+        here = following - turn
+        base, next_base = low[here], low[following]
+        if not loaded:
+            shared = high[following - 1] - next_base
+            oldest = np.searchsorted(high, next_base, side="right") - ahead  # of the first band that makes one of them
+            if shared > 0 and (oldest < here or low[min(oldest, count - 1)] - base < shared):
+                return False
+        for written in range(following, following + ahead):
+            read = written - ahead
+            if read < here or (written < count and high[written] - next_base > low[read] - base):
+                return False
     return True

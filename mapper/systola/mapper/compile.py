@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -11,25 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from systola.hw.errors import MappingError
-from systola.hw.isa import ENGINES, UNIT_BYTES, Instruction, Opcode, encode, instruction_units
+from systola.hw.isa import UNIT_BYTES, Engine, Instruction, Opcode, encode, instruction_units
 from systola.hw.params import Params
 from systola.mapper.array_schedule import array_steps
 from systola.mapper.fused_schedule import fused_steps
 from systola.mapper.hazards import dependencies
 from systola.mapper.image import HostStep, Image, LayerInfo, ProgramStep, Stream
 from systola.mapper.image import Step as ImageStep
+from systola.mapper.instruction_tables import Table, instructions_of
 from systola.mapper.layers import ArrayLayer, HostLayer, Layer, Lowered, VectorLayer
 from systola.mapper.lower import lower
 from systola.mapper.memory import Dram
 from systola.mapper.occupancy import occupancy
 from systola.mapper.operations import Space, Work
 from systola.mapper.planning import make_plan
+from systola.mapper.program import make_program
 from systola.mapper.quantgraph import Conv, Host, QuantGraph
 from systola.mapper.reorder import reorder
 from systola.mapper.schedule import Context, Step, after_layer, flatten
 from systola.mapper.vector_schedule import vector_steps
 from systola.mapper.verify import verify_image
-from systola.mapper.waits import place_waits
+from systola.mapper.waits import Ordered, place_waits
 
 __all__ = ["compile_network"]
 
@@ -43,6 +47,23 @@ def compile_network(graph: QuantGraph, params: Params, *, keep_on_chip: bool = T
     ``contents=False`` leaves the bytes of the memory to be made when they are asked for. Raises MappingError where the network
     does not fit the accelerator.
     """
+    with _no_collection():
+        return _compiled(graph, params, keep_on_chip=keep_on_chip, contents=contents)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without Python's search for unused cycles of objects: it would go through all instructions again and again in vain."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def _compiled(graph: QuantGraph, params: Params, *, keep_on_chip: bool, contents: bool) -> Image:
     net = lower(graph, params)
     plan = make_plan(net, params, keep_on_chip=keep_on_chip)
     context = Context(net, params, plan, Dram(net, params))
@@ -57,8 +78,9 @@ def compile_network(graph: QuantGraph, params: Params, *, keep_on_chip: bool = T
         if isinstance(segment, HostStep):
             steps.append(replace(segment, node=context.dram.nodes.get(segment.node.name, segment.node)))
         else:
-            order = reorder(segment, dependencies(segment, sizes), params)
-            steps.extend(_program(context, instructions) for instructions in place_waits(segment, order, params))
+            program = make_program(segment)
+            order = reorder(program, dependencies(program, sizes), params)
+            steps.extend(_program(context, ordered) for ordered in place_waits(program, order, params))
     return _image(context, tuple(steps), params, contents=contents)
 
 
@@ -104,25 +126,23 @@ def _is_float(context: Context, name: str) -> bool:
     return name in context.net.host_only
 
 
-def _program(context: Context, instructions: tuple[Instruction, ...]) -> ProgramStep:
-    """The streams of a program. END waits for the engine's own instructions: the program ends when all have finished."""
-    streams = {}
-    for engine in ENGINES:
-        own = [i for i in instructions if i.engine is engine]
-        if own:
-            end = Instruction(Opcode.END, {"wait_enable": 1 << engine, f"wait_{engine.name.lower()}": len(own)})
-            streams[engine] = _stream(context, [*own, end])
-    return ProgramStep(streams, instructions)
+def _program(context: Context, ordered: Ordered) -> ProgramStep:
+    """A program, its streams having their places in memory."""
+    streams = {engine: _stream(context, engine, table) for engine, table in ordered.tables.items()}
+    return ProgramStep(streams, ordered.engines, ordered.tables)
 
 
-def _stream(context: Context, instructions: Sequence[Instruction]) -> Stream:
-    size = sum(instruction_units(instruction.opcode) for instruction in instructions) * UNIT_BYTES
+def _stream(context: Context, engine: Engine, table: Table) -> Stream:
+    size = (len(table) * instruction_units(Opcode(engine + 1)) + instruction_units(Opcode.END)) * UNIT_BYTES
     size += -size % context.params.stream_granule_bytes
-    return Stream(context.dram.constant(size, partial(_code, instructions, size)), size)
+    return Stream(context.dram.constant(size, partial(_code, engine, table, size)), size)
 
 
-def _code(instructions: Sequence[Instruction], size: int) -> NDArray[np.uint8]:
-    """The instructions' bytes, and zeros."""
+def _code(engine: Engine, table: Table, size: int) -> NDArray[np.uint8]:
+    """The bytes of an engine's instructions, of END, and zeros. END waits for the instructions: the program ends when all have
+    finished."""
+    end = Instruction(Opcode.END, {"wait_enable": 1 << engine, f"wait_{engine.name.lower()}": len(table)})
+    instructions = (*instructions_of(Opcode(engine + 1), table), end)
     return np.frombuffer(b"".join(map(encode, instructions)).ljust(size, b"\0"), dtype=np.uint8)
 
 

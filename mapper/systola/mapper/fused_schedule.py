@@ -192,9 +192,9 @@ class _Member:
         for first, count in pieces(rows[1], cut.rows):
             for columns in pieces(array.shape.output.width, cut.columns):
                 for run in array.shape.runs:
+                    chunk = array.chunk(run, (0, run.blocks), (0, array.planes(run)))
                     for blocks in pieces(run.blocks, cut.blocks):
-                        depth = (0, array.planes(run))
-                        yield ArrayPart((rows[0] + first, count), columns, run, (0, run.blocks), blocks, depth)
+                        yield ArrayPart((rows[0] + first, count), columns, chunk, blocks)
 
 
 def fused_steps(context: Context, plan: FusedPlan, groups: Iterator[int]) -> list[Step]:

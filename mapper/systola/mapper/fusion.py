@@ -10,19 +10,20 @@ Costs rank groups, tilings of a group, and groups against layers by themselves (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+
+import numpy as np
 
 from systola.hw.isa import Opcode
 from systola.hw.params import Params
 from systola.mapper.bands import Bands, Ring, bands_of_rows, make_ring, rows_needed
 from systola.mapper.layers import ArrayLayer, HostLayer, Layer, Lowered, VectorLayer
 from systola.mapper.layout import Layout
-from systola.mapper.operations import Work
 from systola.mapper.shapes import array_shape, resolve, vector_shape
-from systola.mapper.tile_costs import DRAIN_CYCLES, STEP_CYCLES, halvings, memory_latency_cycles, pieces, word_cycles
+from systola.mapper.tile_costs import DRAIN_CYCLES, STEP_CYCLES, halvings, pieces
 from systola.mapper.tiles import ArrayShape, VectorShape, column_mode
-from systola.mapper.timing import Timing
+from systola.mapper.timing import Timing, memory_latency_cycles, word_cycles
 
 __all__ = ["ArrayCut", "FusedHomes", "FusedTiling", "Fusion", "choose_groups", "fusable"]
 
@@ -145,6 +146,7 @@ class Fusion:
     _cuts: dict[tuple[int, int], ArrayCut] = field(default_factory=dict)
     _vector_cycles: dict[tuple[int, int], float] = field(default_factory=dict)
     _shapes: dict[int, ArrayShape | VectorShape] = field(default_factory=dict)
+    _layer_cycles: dict[tuple[int, Bands], tuple[float, float, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._timing = Timing(self.params)
@@ -187,12 +189,13 @@ class Fusion:
         for rows in sizes[-_MAX_BAND_CHOICES:] if len(sizes) > _MAX_BAND_CHOICES else sizes:
             for ahead in _AHEAD:
                 tiling = self._tiling(first, last, homes, rows, ahead, fixed)
-                if tiling.words <= self.params.scratchpad_words:
+                if tiling is not None:
                     yield tiling
 
     def _tiling(
         self, first: int, last: int, homes: FusedHomes, rows: int, ahead: int, fixed: dict[tuple[str, int, int], int]
-    ) -> FusedTiling:
+    ) -> FusedTiling | None:
+        """The tiling with bands of ``rows`` rows; None if it does not fit the scratchpad."""
         bands = self._chain(first, last, rows)
         again = self._operands_in_input(first, last, homes, bands)
         rings: list[Ring | None] = []
@@ -212,13 +215,15 @@ class Fusion:
             slots = range(min(_OUTPUT_SLOTS, len(bands[-1])))
             buffers |= {("output", last, slot): out.planes * rows * out.width for slot in slots}
         tiling = FusedTiling(tuple(bands), tuple(rings), buffers, again, 0.0)
-        return FusedTiling(
-            tiling.bands, tiling.rings, buffers, again, _Cost(self, first, last, homes, tiling, rows, ahead).cycles()
-        )
+        if tiling.words > self.params.scratchpad_words:
+            return None
+        return replace(tiling, cost_cycles=_Cost(self, first, last, homes, tiling, rows, ahead).cycles())
 
     def _chain(self, first: int, last: int, rows: int) -> list[Bands]:
         """Bands of the input of ``first`` and of the output of each layer from there to ``last``."""
-        chain = self._bands.setdefault((last, rows), [bands_of_rows(self.shape(last).output.height, rows)])  # backwards
+        if (last, rows) not in self._bands:
+            self._bands[last, rows] = [bands_of_rows(self.shape(last).output.height, rows)]
+        chain = self._bands[last, rows]  # backwards
         while len(chain) < last - first + 2:
             index = last - len(chain) + 1
             shape = self.shape(index)
@@ -240,8 +245,12 @@ class Fusion:
         return self._rings[key]
 
     def _operand(self, index: int) -> str | None:
-        names = _read_by(self.net.layers[index])
-        return names[1] if len(names) > 1 else None
+        return self._operands[index]
+
+    @cached_property
+    def _operands(self) -> list[str | None]:
+        """By layer of the accelerator: its second operand."""
+        return [None if isinstance(layer, HostLayer) else (*_read_by(layer), None)[1] for layer in self.net.layers]
 
     def _operands_in_input(self, first: int, last: int, homes: FusedHomes, bands: list[Bands]) -> frozenset[int]:
         """Layers whose second operand is the group's input, with every row in the band in which it is needed."""
@@ -252,7 +261,8 @@ class Fusion:
         for number, index in enumerate(range(first, last + 1)):
             made = bands[number + 1]
             if (
-                not isinstance(source, HostLayer)
+                self._operand(index) is not None
+                and not isinstance(source, HostLayer)
                 and self._operand(index) == source.input
                 and self._same_extent(source.input, layers[index].output)
                 and bool(((made.fresh_low >= bands[0].low) & (made.high <= bands[0].high)).all())
@@ -293,6 +303,22 @@ class Fusion:
             self._cuts[key] = min(cuts, key=lambda c: max(c.array_cycles, c.drain_cycles) + STEP_CYCLES * c.steps)
         return self._cuts[key]
 
+    def layer_cycles(self, index: int, made: Bands) -> tuple[float, float, int]:
+        """Cycles of a layer's engine, and of the drain, and steps, for all bands that it makes."""
+        key = index, made
+        if key not in self._layer_cycles:
+            if isinstance(self.shape(index), VectorShape):
+                cycles = sum(times * self.vector_cycles(index, rows) for rows, times in made.heights.items())
+                found = cycles, 0.0, sum(made.heights.values())
+            else:
+                cuts = [(self.cut(index, rows), times) for rows, times in made.heights.items()]
+                found = (
+                    sum(cut.array_cycles * times for cut, times in cuts), sum(cut.drain_cycles * times for cut, times in cuts),
+                    sum(cut.steps * times for cut, times in cuts),
+                )  # fmt: skip
+            self._layer_cycles[key] = found
+        return self._layer_cycles[key]
+
     def vector_cycles(self, index: int, rows: int) -> float:
         """What the vector engine takes for ``rows`` rows of a layer's output, all planes."""
         key = index, rows
@@ -306,7 +332,8 @@ class Fusion:
                 "count_kx": kernel[1], "count_ky": kernel[0], "step_x": shape.window.stride[1], "operand": int(shape.operand),
                 "column_mode": int(column_mode(self.params, shape.op, shape.window, operand=shape.operand)),
             }  # fmt: skip
-            self._vector_cycles[key] = fy * fx * self._timing.of(Work(Opcode.VECTOR, 0, fields)).busy_cycles
+            columns = {name: np.array([value]) for name, value in fields.items()}
+            self._vector_cycles[key] = fy * fx * float(self._timing.of(Opcode.VECTOR, columns).busy_cycles[0])
         return self._vector_cycles[key]
 
 
@@ -357,26 +384,18 @@ class _Cost:
     def _layer(self, number: int, index: int) -> tuple[str, float]:
         """Engine and cycles of a layer, all bands."""
         made = self.tiling.bands[number + 1]
-        counts: dict[int, int] = {}
-        for rows in made.fresh_counts.tolist():
-            counts[rows] = counts.get(rows, 0) + 1
-        counts.pop(0, None)
         following = self.tiling.rings[number + 1] if index < self.last else None
         again = following.rows_again if following is not None else 0
+        busy, drain, steps = self.fusion.layer_cycles(index, made)
+        self.steps += steps
         shape = self.fusion.shape(index)
         if isinstance(shape, VectorShape):
-            cycles = sum(times * self.fusion.vector_cycles(index, rows) for rows, times in counts.items())
-            cycles *= 1 + again / max(1, shape.output.height)
-            self.busy["vector"] += cycles
-            self.steps += sum(counts.values())
-            return "vector", cycles
-        cuts = [(self.fusion.cut(index, rows), times) for rows, times in counts.items()]
-        cycles = sum(cut.array_cycles * times for cut, times in cuts)
-        self.busy["array"] += cycles
-        blocks = sum(run.blocks for run in shape.runs)
-        self.busy["drain"] += sum(cut.drain_cycles * times for cut, times in cuts) + again * shape.output.width * blocks
-        self.steps += sum(cut.steps * times for cut, times in cuts)
-        return "array", cycles
+            busy *= 1 + again / max(1, shape.output.height)
+            self.busy["vector"] += busy
+            return "vector", busy
+        self.busy["array"] += busy
+        self.busy["drain"] += drain + again * shape.output.width * sum(run.blocks for run in shape.runs)
+        return "array", busy
 
     def cycles(self) -> float:
         params, tiling = self.fusion.params, self.tiling

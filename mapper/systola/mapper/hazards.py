@@ -7,95 +7,125 @@ dependencies means the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from systola.hw.errors import MappingError
-from systola.hw.isa import ENGINES, Engine
-from systola.mapper.operations import Region, Space, Work
+from systola.hw.isa import ENGINES, Opcode
+from systola.mapper.edges import Edges, add_edge, no_edges
+from systola.mapper.instruction_tables import Column, Table
+from systola.mapper.jit import jit
+from systola.mapper.operations import Space
+from systola.mapper.program import Program
 
-__all__ = ["Dependencies", "dependencies"]
+__all__ = ["dependencies"]
 
-
-@dataclass
-class Dependencies:
-    """Of one instruction, by index in the program: what must have finished before it begins (``after``), and what of the same
-    engine must be issued before it (``behind``; engines work in order, so nothing needs to be waited for)."""
-
-    after: set[int] = field(default_factory=set)
-    behind: set[int] = field(default_factory=set)
+Numbers = NDArray[np.int32]
+"""By word: the number of an instruction."""
 
 
-class _Memory:
-    """Per word the number of its last writer, and per engine of the last reader since; numbers count from 1, 0 is none."""
-
-    def __init__(self, space: Space, words: int) -> None:
-        self.space = space
-        self.writer = np.zeros(words, dtype=np.int32)
-        self.readers = np.zeros((len(ENGINES), words), dtype=np.int32)
-
-    def checked(self, work: Work, region: Region) -> Region:
-        """The region, which must lie inside. Raises MappingError if it does not (a defect of the mapper)."""
-        words = region.words
-        low, high = (words.start, words.stop - 1) if isinstance(words, slice) else (int(words.min()), int(words.max()))
-        if low < 0 or high >= self.writer.size:
-            raise MappingError(
-                f"internal: a {work.opcode.name} instruction reaches words {low} … {high} of the {self.space.value}'s "
-                f"{self.writer.size}"
-            )
-        return region
-
-
-def dependencies(program: Sequence[Work], sizes: Mapping[Space, int]) -> list[Dependencies]:
+def dependencies(program: Program, sizes: Mapping[Space, int]) -> Edges:
     """The dependencies of every instruction. ``sizes``: words of each memory.
 
     Raises MappingError for a region outside its memory (a defect of the mapper).
     """
-    memories = {space: _Memory(space, words) for space, words in sizes.items()}
-    engines = [work.engine for work in program]
-    found = []
-    for index, work in enumerate(program):
-        mine = Dependencies()
-        for region in work.reads:
-            _read(memories[region.space], work, region, mine)
-        for region in work.writes:
-            _write(memories[region.space], work, region, engines, mine)
-        for region in work.reads:
-            memories[region.space].readers[work.engine, region.words] = index + 1
-        for region in work.writes:
-            memory = memories[region.space]
-            memory.writer[region.words] = index + 1
-            memory.readers[:, region.words] = 0
-        mine.behind -= mine.after
-        found.append(mine)
-    return found
+    _check_regions(program, sizes)
+    first_word = np.array([0, sizes[Space.SCRATCHPAD]])
+    words = sum(sizes.values())
+    memories = _Memories(np.zeros(words, np.int32), np.zeros(words, np.uint8), np.zeros((len(ENGINES), words), np.int32))
+    return _find_edges(program.regions, program.engines, first_word, memories)
 
 
-def _read(memory: _Memory, work: Work, region: Region, mine: Dependencies) -> None:
-    """What wrote the words; an engine may read early, so that its own writers are waited for as well.
+def _check_regions(program: Program, sizes: Mapping[Space, int]) -> None:
+    regions = program.regions
+    reach = (regions[:, 4::2] - 1) * regions[:, 5::2]
+    low = regions[:, 3] + np.minimum(reach, 0).sum(1)
+    high = regions[:, 3] + np.maximum(reach, 0).sum(1)
+    size = np.array([sizes[Space.SCRATCHPAD], sizes[Space.DRAM]])[regions[:, 2]]
+    wrong = np.flatnonzero(((low < 0) | (high >= size)) & (regions[:, 4::2] > 0).all(1))
+    if wrong.size:
+        region = wrong[0]
+        opcode = Opcode(program.engines[regions[region, 0]] + 1)
+        raise MappingError(
+            f"internal: a {opcode.name} instruction reaches words {low[region]} … {high[region]} of the "
+            f"{Space(regions[region, 2]).name}'s {size[region]}"
+        )
 
-    Readers of the same engine keep their order: so the last reader stands for all.
+
+class _Memories(NamedTuple):
+    """Per word of all memories: the number of its last writer; a bit for each engine that has read it since; by engine, the
+    number of the last reader. Numbers count from 1, 0 is none. Readers of the same engine keep their order: so the last stands
+    for all.
     """
-    words = memory.checked(work, region).words
-    mine.after |= _distinct(memory.writer[words])
-    mine.behind |= _distinct(memory.readers[work.engine, words])
+
+    writer: Numbers
+    read_by: NDArray[np.uint8]
+    readers: NDArray[np.int32]
 
 
-def _write(memory: _Memory, work: Work, region: Region, engines: list[Engine], mine: Dependencies) -> None:
-    words = memory.checked(work, region).words
-    for index in _distinct(memory.writer[words]):
-        (mine.behind if engines[index] == work.engine else mine.after).add(index)
-    readers = memory.readers[:, words]
-    for engine in np.flatnonzero(readers.any(axis=1)).tolist():
-        (mine.behind if engine == work.engine else mine.after).update(_distinct(readers[engine]))
+@jit
+def _find_edges(regions: Table, engines: Column, first_word: Column, memories: _Memories) -> Edges:
+    """An instruction's edges are found word by word and noted once; ``found`` are their numbers, those that must have finished as
+    they are, and the others negative. ``first_word``: of each memory, among those of all."""
+    edges = no_edges(len(engines))
+    noted, found = np.zeros(len(engines) + 1, np.int64), np.empty(2 * len(engines), np.int64)
+    for region in range(len(regions)):
+        index, written, space, start, count_z, stride_z, count_y, stride_y, count_x, stride_x = regions[region]
+        size = 0
+        for z in range(count_z):
+            for y in range(count_y):
+                first = first_word[space] + start + z * stride_z + y * stride_y
+                row = range(first, first + count_x * stride_x, stride_x)
+                if written:
+                    size = _write(row, index + 1, memories, engines, noted, found, size)
+                else:
+                    size = _read(row, index + 1, memories, engines, noted, found, size)
+        for number in found[:size]:
+            edges = add_edge(edges, index, abs(number) - 1, 1 if number > 0 else 0)
+    return edges
 
 
-def _distinct(numbers: NDArray[np.int32]) -> set[int]:
-    """The indices that the numbers stand for."""
-    if numbers.size > 16:
-        changes = numbers[1:][numbers[1:] != numbers[:-1]]
-        return {number - 1 for number in (int(numbers[0]), *changes.tolist()) if number}
-    return {number - 1 for number in numbers.tolist() if number}
+@jit
+def _read(row: range, me: int, memories: _Memories, engines: Column, noted: Column, found: Column, size: int) -> int:
+    """A row of words is read: after what wrote it. An engine may read early, so its own writers are waited for as well."""
+    engine = engines[me - 1]
+    writer, read_by, readers, bit = memories.writer, memories.read_by, memories.readers[engine], 1 << engine
+    for word in row:
+        before, reader = writer[word], readers[word]
+        if before and before != me and noted[before] < 2 * me + 1:
+            noted[before], found[size] = 2 * me + 1, before
+            size += 1
+        if read_by[word] & bit and reader != me and noted[reader] < 2 * me:
+            noted[reader], found[size] = 2 * me, -reader
+            size += 1
+        readers[word] = me
+        read_by[word] |= bit
+    return size
+
+
+@jit
+def _write(row: range, me: int, memories: _Memories, engines: Column, noted: Column, found: Column, size: int) -> int:
+    """A row of words is written: after what wrote it and what has read it since; only issued after them if they are of the same
+    engine."""
+    engine = engines[me - 1]
+    writer, read_by, readers = memories
+    for word in row:
+        before = writer[word]
+        if before and before != me and noted[before] < 2 * me + 1:
+            finished = engines[before - 1] != engine
+            if noted[before] < 2 * me + finished:
+                noted[before], found[size] = 2 * me + finished, before if finished else -before
+                size += 1
+        bits, other = read_by[word], 0
+        while bits:
+            reader, finished = readers[other, word], other != engine
+            if bits & 1 and reader != me and noted[reader] < 2 * me + finished:
+                noted[reader], found[size] = 2 * me + finished, reader if finished else -reader
+                size += 1
+            bits >>= 1
+            other += 1
+        writer[word], read_by[word] = me, 0
+    return size

@@ -7,13 +7,14 @@ all addresses are byte offsets in it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from systola.hw.isa import ENGINES, Engine, Instruction
+from systola.hw.isa import ENGINES, Engine, Instruction, Opcode
+from systola.mapper.instruction_tables import Column, Table, column_numbers, instructions_of
 from systola.mapper.layout import Layout
 from systola.mapper.quantgraph import Node, QuantTensor
 
@@ -83,16 +84,32 @@ class Stream:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProgramStep:
-    """A program of the accelerator. ``streams``: of each engine that has instructions.
+    """A program of the accelerator. ``streams``, ``tables``: of each engine that has instructions.
 
-    ``instructions`` are the same, decoded, without END: those of all engines, in an order in which every wait names an earlier
-    one.
+    ``engines``: of each instruction, in an order of all of them in which every wait names an earlier one.
     """
 
     streams: Mapping[Engine, Stream]
-    instructions: tuple[Instruction, ...]
+    engines: Column = field(default_factory=lambda: np.zeros(0, np.int64))
+    tables: Mapping[Engine, Table] = field(default_factory=dict)
+
+    def table(self, engine: Engine) -> Table:
+        """An engine's instructions in order, without END: a row for each, a column for each field, header first, in the ISA's
+        order."""
+        opcode = Opcode(engine + 1)
+        return self.tables[engine] if engine in self.tables else np.zeros((0, len(column_numbers(opcode))), np.int64)
+
+    @cached_property
+    def _decoded(self) -> Mapping[Engine, tuple[Instruction, ...]]:
+        return {engine: tuple(instructions_of(Opcode(engine + 1), self.table(engine))) for engine in ENGINES}
+
+    @cached_property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """All instructions, decoded, without END, in the order of ``engines``."""
+        following = {engine: iter(own) for engine, own in self._decoded.items()}
+        return tuple(next(following[ENGINES[engine]]) for engine in self.engines.tolist())
 
     @property
     def bytes(self) -> int:
@@ -101,7 +118,7 @@ class ProgramStep:
 
     def of_engine(self, engine: Engine) -> tuple[Instruction, ...]:
         """An engine's instructions, in order."""
-        return tuple(i for i in self.instructions if i.engine is engine)
+        return self._decoded[engine]
 
     def registers(self) -> dict[str, int]:
         """The registers that name the streams, with their values."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, cast
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,8 @@ from systola.mapper.selection import place_channels
 __all__ = ["lower"]
 
 MAX_WINDOW = 255  # the widest kernel, stride or dilation that an instruction's fields hold
+_NodeT = TypeVar("_NodeT", bound=Node)
+_Result = TypeVar("_Result")
 _Node = Any  # the registry's functions each take their own node type
 
 
@@ -113,6 +116,18 @@ def _cannot_hold(state: _State, node: Node) -> str:
     return ""
 
 
+def _once_per_node(function: Callable[[_NodeT], _Result]) -> Callable[[_NodeT], _Result]:
+    """What a function of a node returns, kept as long as the node: the same network is compiled for many accelerators."""
+    known: WeakKeyDictionary[_NodeT, _Result] = WeakKeyDictionary()
+
+    def looked_up(node: _NodeT) -> _Result:
+        if node not in known:
+            known[node] = function(node)
+        return known[node]
+
+    return looked_up
+
+
 # --- convolution ---------------------------------------------------------------------------------------------------
 
 
@@ -142,7 +157,7 @@ def _column_mode(params: Params, kernel: tuple[int, int], dilation: tuple[int, i
 
 
 def _depthwise(state: _State, node: Conv, window: Window) -> VectorLayer:
-    _check_bound(node, np.abs(node.weights.astype(np.int64)).reshape(len(node.bias), -1).sum(1) * 255, node.bias)
+    _check_depthwise_bound(node)
     return VectorLayer(
         name=node.name, nodes=(node,), output=node.output, macs=_conv_macs(state, node), input=node.inputs[0],
         op=VectorOp.DEPTHWISE, window=window, operand=None, broadcast_operand=False, zero_in=node.zero_in,
@@ -152,14 +167,27 @@ def _depthwise(state: _State, node: Conv, window: Window) -> VectorLayer:
 
 
 def _array_layer(state: _State, node: Conv, window: Window) -> ArrayLayer:
+    return ArrayLayer(
+        name=node.name, nodes=(node,), output=node.output, macs=_conv_macs(state, node), input=node.inputs[0],
+        window=window, groups=node.groups, weights=node.weights, bias=_folded_bias(node),
+        multiplier=node.multiplier, shift=node.shift, zero_out=node.zero_out, low=node.low, high=node.high, stage_b=None,
+    )  # fmt: skip
+
+
+@_once_per_node
+def _folded_bias(node: Conv) -> NDArray[np.int32]:
+    """The bias with the input's zero point folded in. Raises MappingError where a sum could pass 32 bits."""
     weights = node.weights.astype(np.int64).reshape(len(node.bias), -1)
     bias = node.bias.astype(np.int64) - node.zero_in * weights.sum(1)
     _check_bound(node, np.abs(weights).sum(1) * 128, bias)
-    return ArrayLayer(
-        name=node.name, nodes=(node,), output=node.output, macs=_conv_macs(state, node), input=node.inputs[0],
-        window=window, groups=node.groups, weights=node.weights, bias=bias.astype(np.int32),
-        multiplier=node.multiplier, shift=node.shift, zero_out=node.zero_out, low=node.low, high=node.high, stage_b=None,
-    )  # fmt: skip
+    folded: NDArray[np.int32] = bias.astype(np.int32)
+    return folded
+
+
+@_once_per_node
+def _check_depthwise_bound(node: Conv) -> None:
+    """Raises MappingError where a sum could pass 32 bits."""
+    _check_bound(node, np.abs(node.weights.astype(np.int64)).reshape(len(node.bias), -1).sum(1) * 255, node.bias)
 
 
 def _check_bound(node: Node, products: NDArray[np.int64], bias: NDArray[Any]) -> None:

@@ -34,6 +34,7 @@ class Dram:
 
     _blobs: list[Blob] = field(default_factory=list)
     _wholes: dict[str, Placed] = field(default_factory=dict)
+    _placed: dict[str, Placed] = field(default_factory=dict)
 
     def reserve(self, size: int) -> int:
         """The address of ``size`` fresh bytes."""
@@ -50,6 +51,11 @@ class Dram:
 
     def tensor(self, name: str) -> Placed:
         """Where a tensor lies; it gets its place when it is first asked for."""
+        if name not in self._placed:
+            self._placed[name] = self._place(name)
+        return self._placed[name]
+
+    def _place(self, name: str) -> Placed:
         whole, plane = resolve(self.net, name)
         if whole not in self._wholes:
             layout = Layout.of(self.net.shapes[whole], self.params.lanes)

@@ -5,48 +5,50 @@ Regions are sets of words, exact to the word, so that the dependencies found fro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-
-import numpy as np
-from numpy.typing import NDArray
+from enum import IntEnum
+from typing import NamedTuple
 
 from systola.hw.isa import ENGINES, Engine, Opcode
 
-__all__ = ["Region", "Space", "Work", "planes"]
-
-Index = NDArray[np.int64]
+__all__ = ["Region", "Space", "Template", "Work", "consecutive"]
 
 
-class Space(Enum):
+class Space(IntEnum):
     """The memories whose words tie instructions together. (Accumulators tie the instructions of a group.)"""
 
-    SCRATCHPAD = "scratchpad"
-    DRAM = "DRAM"
+    SCRATCHPAD = 0
+    DRAM = 1
 
 
-@dataclass(frozen=True)
-class Region:
-    """Words of a memory: a slice where they are consecutive."""
+class Region(NamedTuple):
+    """Words of a memory on a grid: ``start`` and three pairs of count and stride, outermost first. None if a count is 0."""
 
-    space: Space
-    words: Index | slice
+    space: int
+    start: int
+    count_z: int
+    stride_z: int
+    count_y: int
+    stride_y: int
+    count_x: int
+    stride_x: int
 
 
-@dataclass
-class Work:
-    """An instruction without its waits.
+def consecutive(space: Space, start: int, count: int) -> Region:
+    """``count`` words, one after the other."""
+    return Region(space, start, 1, 0, 1, 0, count, 1)
 
-    ``group``: instructions that share accumulators, first to last: those of the array that make a tile's sums, and the drains
-    that take them. Their ``acc_address`` counts from the half that the group is given later.
-    """
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """What a layer's instructions of one kind share: ``fixed`` fields. ``varying``: names of those that each has by itself; the
+    rest are zero."""
 
     opcode: Opcode
     tag: int
-    fields: dict[str, int]
-    reads: list[Region] = field(default_factory=list)
-    writes: list[Region] = field(default_factory=list)
-    group: int | None = None
+    fixed: Mapping[str, int] = field(default_factory=dict)
+    varying: tuple[str, ...] = ()
 
     @property
     def engine(self) -> Engine:
@@ -54,22 +56,15 @@ class Work:
         return ENGINES[self.opcode - 1]
 
 
-def planes(space: Space, start: int, *axes: tuple[int, int]) -> Region:
-    """Words on a grid: ``axes`` are (count, stride) pairs, outermost first."""
-    if any(count == 0 for count, _ in axes):
-        return Region(space, slice(0, 0))
-    length = 1
-    scattered: list[tuple[int, int]] = []
-    for count, stride in reversed(axes):
-        if count == 1:
-            continue
-        if stride == length and not scattered:
-            length *= count
-        else:
-            scattered.append((count, stride))
-    if not scattered:
-        return Region(space, slice(start, start + length))
-    words = np.arange(start, start + length, dtype=np.int64)
-    for count, stride in scattered:
-        words = (np.arange(count, dtype=np.int64)[:, None] * stride + words).reshape(-1)
-    return Region(space, words)
+class Work(NamedTuple):
+    """An instruction without its waits; ``values``: of its template's varying fields.
+
+    ``group``: instructions that share accumulators, first to last: those of the array that make a tile's sums, and the drains
+    that take them; −1: none. Their ``acc_address`` counts from the half that the group is given later.
+    """
+
+    template: Template
+    values: tuple[int, ...]
+    reads: tuple[Region, ...]
+    writes: tuple[Region, ...]
+    group: int = -1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from systola.mapper.layers import HostLayer, Layer, VectorLayer
 from systola.mapper.plan import Buffers, FusedPlan, LayerPlan, Plan
 from systola.mapper.residency import Planner, Resident
@@ -74,11 +72,12 @@ def _by_channels(tiling: Tiling, layer: Layer, planner: Planner) -> bool:
 
 def _place_resident(planner: Planner, scratchpad: ScratchpadRoom, new: Resident, chip: dict[str, int], compact: bool) -> bool:
     placed = [r for r in planner.pinned.values() if r.name in chip and r.first <= new.last and r.last >= new.first]
-    address = scratchpad.find(new.words, [(chip[r.name], r.words) for r in placed], new.first, compact)
-    if address is not None:
-        chip[new.name] = address
-        scratchpad.use((address, new.words), new.last)
-    return address is not None
+    found = scratchpad.find([new.words], [(chip[r.name], r.words) for r in placed], new.first, compact=compact)
+    if found is None:
+        return False
+    chip[new.name] = found[0]
+    scratchpad.use((found[0], new.words), new.last)
+    return True
 
 
 def _place_group(
@@ -89,16 +88,13 @@ def _place_group(
     homes = planner.group_homes(first, last)
     for tiling in planner.fusion.tilings(first, last, homes):
         for tight in dict.fromkeys((compact, True)):
-            used, addresses = list(taken), {}
-            for key, words in sorted(tiling.buffers.items(), key=lambda item: -item[1] if tight else 0):
-                address = scratchpad.find(words, used, first, tight)
-                if address is None:
-                    break
-                addresses[key] = address
-                used.append((address, words))
-            else:
-                for extent in used[len(taken) :]:
+            buffers = sorted(tiling.buffers.items(), key=lambda item: -item[1]) if tight else list(tiling.buffers.items())
+            sizes = [words for _, words in buffers]
+            found = scratchpad.find(sizes, taken, first, compact=tight)
+            if found is not None:
+                for extent in zip(found, sizes, strict=True):
                     scratchpad.use(extent, last)
+                addresses = {key: address for (key, _), address in zip(buffers, found, strict=True)}
                 return FusedPlan(first, last, homes, tiling, addresses)
     return None
 
@@ -107,23 +103,16 @@ def _place_buffers(
     planner: Planner, scratchpad: ScratchpadRoom, index: int, taken: list[Extent], compact: bool
 ) -> LayerPlan | None:
     """The cheapest tiling whose buffers find room."""
-    for tiling in planner.tilings(index):
-        used, slots = list(taken), {}
-        for kind in ("weights", "input", "operand", "output"):
-            words = getattr(tiling, "weight_words" if kind == "weights" else f"{kind}_words")
-            count = getattr(tiling, "weight_slots" if kind == "weights" else f"{kind}_slots") if words else 0
-            addresses = []
-            for _ in range(count):
-                address = scratchpad.find(words, used, index, compact)
-                if address is None:
-                    break
-                addresses.append(address)
-                used.append((address, words))
-            slots[kind] = tuple(addresses)
-            if len(addresses) < count:
-                break
-        else:
-            for extent in used[len(taken) :]:
+    free = planner.params.scratchpad_words - sum(words for _, words in taken)
+    tilings = planner.tilings(index)
+    for number in range(tilings.first_within(free), len(tilings)):
+        tiling = tilings[number]
+        kinds = [kind for kind, (_, count) in tiling.buffers.items() for _ in range(count)]
+        sizes = [words for words, count in tiling.buffers.values() for _ in range(count)]
+        found = scratchpad.find(sizes, taken, index, compact=compact)
+        if found is not None:
+            for extent in zip(found, sizes, strict=True):
                 scratchpad.use(extent, index)
-            return LayerPlan(planner.homes(index), tiling, replace(Buffers(), **slots))
+            slots = {kind: tuple(a for a, k in zip(found, kinds, strict=True) if k == kind) for kind in tiling.buffers}
+            return LayerPlan(planner.homes(index), tiling, Buffers(**slots))
     return None

@@ -38,7 +38,7 @@ def make_plan(net: Lowered, params: Params, *, keep_on_chip: bool = True) -> Pla
 
 def _does_not_fit(planner: Planner, index: int) -> MappingError:
     layer, tilings = planner.net.layers[index], planner.tilings(index)
-    least = min((t.words for t in tilings), default=0) * planner.params.lanes
+    least = tilings.least_words * planner.params.lanes
     size = planner.params.config.memory
     need = f"its smallest tile takes {least} bytes of scratchpad" if least else "not one row of a tile fits the accumulators"
     return MappingError(

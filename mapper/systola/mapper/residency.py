@@ -12,10 +12,10 @@ from functools import cached_property
 from systola.hw.params import Params
 from systola.mapper.array_tilings import array_tilings
 from systola.mapper.fusion import FusedHomes, Fusion, choose_groups, fusable
-from systola.mapper.layers import ArrayLayer, HostLayer, Layer, Lowered, VectorLayer
+from systola.mapper.layers import HostLayer, Layer, Lowered, VectorLayer
 from systola.mapper.layout import Layout
-from systola.mapper.shapes import array_shape, resolve, vector_shape
-from systola.mapper.tiles import Homes, Tiling
+from systola.mapper.shapes import resolve
+from systola.mapper.tiles import ArrayShape, Homes, Tilings, VectorShape
 from systola.mapper.vector_tilings import vector_tilings
 
 __all__ = ["Planner", "Resident", "fuse_what_pays"]
@@ -38,7 +38,7 @@ class Planner:
     pinned: dict[str, Resident] = field(default_factory=dict)
     by_channels: set[str] = field(default_factory=set)  # wholes that the array makes channel block by channel block
     groups: dict[int, tuple[int, int]] = field(default_factory=dict)  # (first, last), by every layer in it
-    _tilings: dict[tuple[int, Homes], list[Tiling]] = field(default_factory=dict)
+    _tilings: dict[tuple[int, Homes], Tilings] = field(default_factory=dict)
 
     @cached_property
     def fusion(self) -> Fusion:
@@ -94,20 +94,23 @@ class Planner:
             isinstance((*self.net.layers, None)[index + 1], HostLayer | None),
         )
 
-    def tilings(self, index: int) -> list[Tiling]:
-        """A layer's tilings, cheapest first; only those for which no cheaper one takes fewer words."""
-        key = index, self.homes(index)
+    def tilings(self, index: int) -> Tilings:
+        """A layer's tilings; layers of the same shape share them."""
+        key = self.shape_numbers[index], self.homes(index)
         if key not in self._tilings:
-            self._tilings[key] = self._enumerate(index, key[1])
+            shape = self.fusion.shape(index)
+            if isinstance(shape, ArrayShape):
+                self._tilings[key] = array_tilings(shape, self.params, key[1])
+            else:
+                self._tilings[key] = vector_tilings(shape, self.params, key[1])
         return self._tilings[key]
 
-    def _enumerate(self, index: int, homes: Homes) -> list[Tiling]:
-        layer = self.net.layers[index]
-        if isinstance(layer, ArrayLayer):
-            return array_tilings(array_shape(self.net, layer, self.params), self.params, homes)
-        if isinstance(layer, VectorLayer):
-            return vector_tilings(vector_shape(self.net, layer, self.params), self.params, homes)
-        return []
+    @cached_property
+    def shape_numbers(self) -> dict[int, int]:
+        """By layer of the accelerator: a number for its shape."""
+        numbers: dict[ArrayShape | VectorShape, int] = {}
+        indices = [index for index, layer in enumerate(self.net.layers) if not isinstance(layer, HostLayer)]
+        return {index: numbers.setdefault(self.fusion.shape(index), len(numbers)) for index in indices}
 
     def cost(self, first: int, last: int) -> float:
         """Estimated cycles of layers first … last; infinite if one does not fit."""
@@ -119,7 +122,7 @@ class Planner:
                 total += self.group_cost(*self.groups[index]) if index == self.groups[index][0] else 0.0
                 continue
             available = self.params.scratchpad_words - self.pinned_words(index)
-            total += next((t.cost_cycles for t in self.tilings(index) if t.words <= available), float("inf"))
+            total += self.tilings(index).cost_within(available)
         return total
 
     def pinned_words(self, index: int) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cache
+from typing import NamedTuple, Protocol
 
 from systola.hw.errors import MappingError
 from systola.hw.isa import Opcode
@@ -18,7 +19,7 @@ from systola.mapper.image import Placed
 from systola.mapper.layers import ArrayLayer, Lowered, StageB, VectorLayer, Window
 from systola.mapper.layout import Layout
 from systola.mapper.memory import Dram
-from systola.mapper.operations import Region, Space, Work, planes
+from systola.mapper.operations import Region, Space, Template, Work, consecutive
 from systola.mapper.plan import LayerPlan, Plan
 from systola.mapper.shapes import resolve
 from systola.mapper.tiles import MAX_COUNT
@@ -47,6 +48,9 @@ __all__ = [
 ]
 
 ADDRESS_MASK = (1 << 24) - 1
+_TRANSFER_FIELDS = (
+    "dram_address", "sp_address", "count_x", "count_y", "count_z", "dram_stride_y", "dram_stride_z", "sp_stride_y", "sp_stride_z",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,13 @@ class Context:
     params: Params
     plan: Plan
     dram: Dram
+    _layouts: dict[str, Layout] = field(default_factory=dict)
 
     def layout(self, name: str) -> Layout:
         """How a tensor lies in memory."""
-        return Layout.of(self.net.shapes[name], self.params.lanes)
+        if name not in self._layouts:
+            self._layouts[name] = Layout.of(self.net.shapes[name], self.params.lanes)
+        return self._layouts[name]
 
     def chip(self, name: str) -> int | None:
         """First scratchpad word of a tensor that stays on chip; None if it does not."""
@@ -69,8 +76,7 @@ class Context:
         return None if base is None else base + plane * self.layout(name).plane_words
 
 
-@dataclass(frozen=True)
-class Area:
+class Area(NamedTuple):
     """A rectangle of a tensor: planes, rows and columns, each (first, count)."""
 
     planes: tuple[int, int]
@@ -83,8 +89,7 @@ class Area:
         return self.planes[1] * self.rows[1] * self.columns[1]
 
 
-@dataclass(frozen=True)
-class Patch:
+class Patch(NamedTuple):
     """Words of the scratchpad that hold an area: ``base`` is its first word, strides in words."""
 
     base: int
@@ -100,24 +105,19 @@ class Patch:
     @staticmethod
     def within(base: int, layout: Layout, area: Area) -> Patch:
         """An area of a whole tensor that begins at ``base``."""
-        whole = Area((0, layout.planes), (0, layout.height), (0, layout.width))
-        return Patch(base, layout.width, layout.plane_words, whole).part(area)
+        first = area.planes[0] * layout.plane_words + area.rows[0] * layout.width + area.columns[0]
+        return Patch(base + first, layout.width, layout.plane_words, area)
 
     def part(self, area: Area) -> Patch:
         """An area inside this one."""
-        planes_in, rows, columns = (
-            mine[0] - whole[0]
-            for mine, whole in zip(
-                (area.planes, area.rows, area.columns), (self.area.planes, self.area.rows, self.area.columns), strict=True
-            )
-        )
-        first = self.base + planes_in * self.plane_stride + rows * self.row_stride + columns
-        return Patch(first, self.row_stride, self.plane_stride, area)
+        depth, rows, columns = self.area
+        first = (area.planes[0] - depth[0]) * self.plane_stride + (area.rows[0] - rows[0]) * self.row_stride
+        return Patch(self.base + first + area.columns[0] - columns[0], self.row_stride, self.plane_stride, area)
 
     def region(self) -> Region:
         """Its words."""
-        depth, rows, columns = self.area.planes[1], self.area.rows[1], self.area.columns[1]
-        return planes(Space.SCRATCHPAD, self.base, (depth, self.plane_stride), (rows, self.row_stride), (columns, 1))
+        (_, depth), (_, rows), (_, columns) = self.area
+        return Region(Space.SCRATCHPAD, self.base, depth, self.plane_stride, rows, self.row_stride, columns, 1)
 
 
 @dataclass
@@ -152,54 +152,55 @@ class Slots:
     """Buffers of one kind, the least recently used given away first."""
 
     addresses: tuple[int, ...]
-    _held: list[tuple[Hashable, int]] = field(default_factory=list)
+    _held: dict[Hashable, int] = field(default_factory=dict)  # the least recently used first
 
     def find(self, key: Hashable, load: Callable[[int], list[Work]], step: Step) -> int:
         """The buffer that holds ``key``; if none does, one is filled by what ``load`` returns for its address."""
-        for position, (held, address) in enumerate(self._held):
-            if held == key:
-                self._held.append(self._held.pop(position))
-                return address
-        address = self.addresses[len(self._held)] if len(self._held) < len(self.addresses) else self._held.pop(0)[1]
-        self._held.append((key, address))
-        (step.early if len(self.addresses) > 1 else step.late).extend(load(address))
+        held = self._held
+        address = held.pop(key, None)
+        if address is None:
+            address = self.addresses[len(held)] if len(held) < len(self.addresses) else held.pop(next(iter(held)))
+            (step.early if len(self.addresses) > 1 else step.late).extend(load(address))
+        held[key] = address
         return address
+
+
+@cache
+def _transfers(opcode: Opcode, tag: int) -> Template:
+    return Template(opcode, tag, {}, _TRANSFER_FIELDS)
 
 
 def transfer(opcode: Opcode, tag: int, tensor: Placed, patch: Patch, params: Params) -> Work:
     """A load or store of an area of a tensor, contiguous dimensions merged."""
-    layout, area, lanes = tensor.layout, patch.area, params.lanes
-    first = (area.planes[0] * layout.height + area.rows[0]) * layout.width + area.columns[0]
-    axes = [  # (count, DRAM stride, scratchpad stride), in words
-        (area.planes[1], layout.plane_words, patch.plane_stride),
-        (area.rows[1], layout.width, patch.row_stride),
-        (area.columns[1], 1, 1),
-    ]
-    there = planes(Space.DRAM, tensor.address // lanes + first, *((count, stride) for count, stride, _ in axes))
-    fields = {"dram_address": tensor.address + first * lanes, "sp_address": patch.base, **_axes_fields(axes, lanes)}
+    layout, lanes = tensor.layout, params.lanes
+    (plane, depth), (row, rows), (column, columns) = patch.area
+    first, pitch = (plane * layout.height + row) * layout.width + column, layout.plane_words
+    there = Region(Space.DRAM, tensor.address // lanes + first, depth, pitch, rows, layout.width, columns, 1)
+    axes = (columns, 1, 1), (rows, layout.width, patch.row_stride), (depth, pitch, patch.plane_stride)
+    values = tensor.address + first * lanes, patch.base, *_axes_values(axes, lanes)
     here = patch.region()
-    reads, writes = ([there], [here]) if opcode is Opcode.LOAD else ([here], [there])
-    return Work(opcode, tag, fields, reads, writes)
+    reads, writes = ((there,), (here,)) if opcode is Opcode.LOAD else ((here,), (there,))
+    return Work(_transfers(opcode, tag), values, reads, writes)
 
 
-def _axes_fields(axes: list[tuple[int, int, int]], lanes: int) -> dict[str, int]:
-    """Counts and strides of up to three axes, merging an axis with the next inner one where both sides are contiguous."""
-    merged = [axes[-1]]
-    for count, dram, chip in reversed(axes[:-1]):
-        inner_count, inner_dram, inner_chip = merged[-1]
-        contiguous = dram == inner_count * inner_dram and chip == inner_count * inner_chip
+def _axes_values(axes: tuple[tuple[int, int, int], ...], lanes: int) -> tuple[int, ...]:
+    """Counts and strides of up to three axes, merging an axis with the next inner one where both sides are contiguous.
+
+    ``axes``: (count, DRAM stride, scratchpad stride), in words, innermost first.
+    """
+    merged = [axes[0]]
+    for count, dram, chip in axes[1:]:
         if count == 1:
             continue
+        inner_count, inner_dram, inner_chip = merged[-1]
+        contiguous = dram == inner_count * inner_dram and chip == inner_count * inner_chip
         if contiguous and count * inner_count <= MAX_COUNT:
             merged[-1] = (count * inner_count, inner_dram, inner_chip)
         else:
             merged.append((count, dram, chip))
     merged += [(1, 0, 0)] * (3 - len(merged))
     (x, _, _), (y, dram_y, chip_y), (z, dram_z, chip_z) = merged
-    return {
-        "count_x": x, "count_y": y, "count_z": z, "dram_stride_y": dram_y * lanes, "dram_stride_z": dram_z * lanes,
-        "sp_stride_y": chip_y, "sp_stride_z": chip_z,
-    }  # fmt: skip
+    return x, y, z, dram_y * lanes, dram_z * lanes, chip_y, chip_z
 
 
 def blob_load(tag: int, address: int, words: int, base: int, params: Params) -> Work:
@@ -208,11 +209,8 @@ def blob_load(tag: int, address: int, words: int, base: int, params: Params) -> 
     while words % rows:
         rows += 1
     per_row = words // rows
-    fields = {
-        "dram_address": address, "sp_address": base, "count_x": per_row, "count_y": rows, "count_z": 1,
-        "dram_stride_y": per_row * params.lanes, "sp_stride_y": per_row,
-    }  # fmt: skip
-    return Work(Opcode.LOAD, tag, fields, [], [planes(Space.SCRATCHPAD, base, (words, 1))])
+    values = address, base, per_row, rows, 1, per_row * params.lanes, 0, per_row, 0
+    return Work(_transfers(Opcode.LOAD, tag), values, (), (consecutive(Space.SCRATCHPAD, base, words),))
 
 
 def stage_b_fields(stage_b: StageB | None) -> dict[str, int]:
@@ -227,17 +225,16 @@ def stage_b_fields(stage_b: StageB | None) -> dict[str, int]:
     }  # fmt: skip
 
 
-def window_fields(window: Window, origin: tuple[int, int], limit: tuple[int, int]) -> dict[str, int]:
-    """The instruction fields of a window; (y, x) pairs."""
+def window_fields(window: Window) -> dict[str, int]:
+    """The instruction fields of a window that do not depend on the tile."""
     return {
-        "origin_x": origin[1], "origin_y": origin[0], "step_x": window.stride[1], "step_y": window.stride[0],
-        "dilation_x": window.dilation[1], "dilation_y": window.dilation[0], "limit_x": limit[1], "limit_y": limit[0],
-        "pad_value": window.pad_code,
+        "step_x": window.stride[1], "step_y": window.stride[0], "dilation_x": window.dilation[1],
+        "dilation_y": window.dilation[0], "pad_value": window.pad_code, "count_kx": window.kernel[1],
+        "count_ky": window.kernel[0],
     }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Where the input of a step is read: how the window lies in the scratchpad, and the words it reads.
 
     ``address``: word of the window's first position, perhaps outside. ``origin``, ``limit``: as the instructions have them,
@@ -255,12 +252,14 @@ class Source:
 def input_area(window: Window, layout: Layout, rows: tuple[int, int], columns: tuple[int, int], depth: tuple[int, int]) -> Area:
     """The part of the input that an output tile needs; empty (zero rows or columns) where all of it is padding."""
 
-    def clip(axis: int, tile: tuple[int, int], extent: int) -> tuple[int, int]:
-        begin, end = window.input_span(axis, *tile)
-        begin, end = max(begin, 0), min(end, extent)
-        return (begin, end - begin) if end > begin else (0, 0)
+    y, x = window.input_span(0, *rows), window.input_span(1, *columns)
+    return Area(depth, _clipped(y, layout.height), _clipped(x, layout.width))
 
-    return Area(depth, clip(0, rows, layout.height), clip(1, columns, layout.width))
+
+def _clipped(span: tuple[int, int], extent: int) -> tuple[int, int]:
+    """(first, count) of what lies inside an extent."""
+    begin, end = max(span[0], 0), min(span[1], extent)
+    return (begin, end - begin) if end > begin else (0, 0)
 
 
 def source(window: Window, patch: Patch, needed: Region, rows: tuple[int, int], columns: tuple[int, int]) -> Source:
@@ -307,23 +306,28 @@ class TilePorts:
         self.inputs, self.operands, self.outputs = (
             Slots(addresses) for addresses in (plan.buffers.input, plan.buffers.operand, plan.buffers.output)
         )
+        self.input_stays, self.output_base = context.chip(layer.input) is not None, context.chip(layer.output)
+        self.output_layout = context.layout(layer.output)
+        self._sources: dict[Area, Source] = {}  # by output tile, where the input stays on chip
+        self._needed: dict[Area, Area] = {}  # by output tile, where it is loaded
 
     def source(self, tile: Area, step: Step) -> Source:
         """Within the tensor, or in a buffer that the tile is loaded into."""
         window, name = self.layer.window, self.layer.input
-        if self.context.chip(name) is not None:
-            return whole_source(self.context, self.layer, tile)
-        needed = input_area(window, self.context.layout(name), tile.rows, tile.columns, tile.planes)
-        patch = self._loaded(self.inputs, name, needed, step)
+        if self.input_stays:
+            if tile not in self._sources:
+                self._sources[tile] = whole_source(self.context, self.layer, tile)
+            return self._sources[tile]
+        if tile not in self._needed:
+            self._needed[tile] = input_area(window, self.context.layout(name), tile.rows, tile.columns, tile.planes)
+        patch = self._loaded(self.inputs, name, self._needed[tile], step)
         return source(window, patch, patch.region(), tile.rows, tile.columns)
 
     def targets(self, area: Area, step: Step) -> list[Patch]:
         """In the tensor, or in the next buffer."""
-        name = self.layer.output
-        base = self.context.chip(name)
-        if base is not None:
-            return [Patch.within(base, self.context.layout(name), area)]
-        return [Patch.packed(self.outputs.find((name, area), lambda _: [], step), area)]
+        if self.output_base is not None:
+            return [Patch.within(self.output_base, self.output_layout, area)]
+        return [Patch.packed(self.outputs.find(area, lambda _: [], step), area)]
 
     def operand(self, area: Area, step: Step) -> Patch:
         """In the tensor, or in a buffer that it is loaded into."""
@@ -341,7 +345,7 @@ class TilePorts:
         def load_into(address: int) -> list[Work]:
             return load(self.context, self.tag, name, Patch.packed(address, area))
 
-        return Patch.packed(slots.find((name, area), load_into, step), area)
+        return Patch.packed(slots.find(area, load_into, step), area)
 
 
 def operand_name(layer: ArrayLayer | VectorLayer) -> str:

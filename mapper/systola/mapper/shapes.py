@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from systola.hw.isa import VectorOp
 from systola.hw.params import Params
 from systola.mapper.layers import ArrayLayer, Lowered, VectorLayer
@@ -21,12 +23,12 @@ def resolve(net: Lowered, name: str) -> tuple[str, int]:
 
 
 def array_shape(net: Lowered, layer: ArrayLayer, params: Params) -> ArrayShape:
-    """The shape of an array layer."""
+    """The shape of an array layer; its window's padding code does not matter."""
     source = Layout.of(net.shapes[layer.input], params.lanes)
     return ArrayShape(
         source,
         Layout.of(net.shapes[layer.output], params.lanes),
-        layer.window,
+        replace(layer.window, pad_code=0),
         _runs(layer, params),
         bool(layer.stage_b and layer.stage_b.operand),
     )
@@ -54,14 +56,14 @@ def _runs(layer: ArrayLayer, params: Params) -> tuple[Run, ...]:
 
 
 def vector_shape(net: Lowered, layer: VectorLayer, params: Params) -> VectorShape:
-    """The shape of a vector layer."""
+    """The shape of a vector layer; its window's padding code does not matter."""
     weights = 0 if layer.weights is None else layer.weights.shape[1] * layer.weights.shape[2]
     records = params.vector_record_words if layer.records is not None else 0
     shared = layer.records is None or (layer.weights is None and len(layer.records[0]) == 1)
     return VectorShape(
         Layout.of(net.shapes[layer.input], params.lanes),
         Layout.of(net.shapes[layer.output], params.lanes),
-        layer.window,
+        replace(layer.window, pad_code=0),
         layer.op,
         layer.operand is not None,
         layer.broadcast_operand,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from systola.hw.params import Params
 from systola.mapper.layers import Window
 from systola.mapper.tiles import MAX_COUNT
 
@@ -22,13 +21,10 @@ __all__ = [
     "STEP_CYCLES",
     "Numbers",
     "cover_cycles",
-    "frontier",
     "halvings",
     "input_extent",
-    "memory_latency_cycles",
     "period_cycles",
     "pieces",
-    "word_cycles",
 ]
 
 Numbers = NDArray[np.float64]
@@ -40,18 +36,6 @@ DRAIN_CYCLES = 70
 """From the array's last pixel until another instruction may begin with the result: array and drain pipelines, two waits."""
 
 _TIGHT = 0.7  # of its use: from here on a transfer has no time to spare
-
-_PATH_CYCLES = 16  # through the accelerator's own bus and scratchpad pipelines
-
-
-def memory_latency_cycles(params: Params) -> int:
-    """From a load's beginning to its first word, about."""
-    return params.config.dram.latency_cycles + _PATH_CYCLES
-
-
-def word_cycles(params: Params) -> float:
-    """Cycles the memory takes for a scratchpad word."""
-    return params.lanes / min(params.bus_bytes, params.config.dram.bytes_per_cycle)
 
 
 def pieces(extent: int, limit: int = MAX_COUNT) -> list[int]:
@@ -94,14 +78,3 @@ def period_cycles(count: Numbers, slots: Numbers, use: Numbers, transfer: Number
     spare = np.where(transfer > _TIGHT * use, latency, 0.0)
     held = (latency + spare + transfer + use) / np.maximum(slots, 1)
     return np.where(count > slots, count * np.maximum(np.maximum(use, transfer), held), 0.0)
-
-
-def frontier(cost: Numbers, words: Numbers) -> list[int]:
-    """Candidates, cheapest first, for which no cheaper one takes fewer words."""
-    found: list[int] = []
-    least = float("inf")
-    for index in np.lexsort((words, cost)).tolist():
-        if words[index] < least:
-            least = words[index]
-            found.append(index)
-    return found

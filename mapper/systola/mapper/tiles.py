@@ -5,20 +5,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from systola.hw.isa import VectorOp
 from systola.hw.params import Params
 from systola.mapper.layers import Window
 from systola.mapper.layout import Layout
 
-__all__ = ["MAX_COUNT", "ArrayShape", "Homes", "Run", "Tiling", "VectorShape", "column_mode"]
+__all__ = ["MAX_COUNT", "ArrayShape", "Homes", "Run", "Tiling", "Tilings", "VectorShape", "column_mode"]
 
 MAX_COUNT = (1 << 16) - 1
 
-@dataclass(frozen=True)
-class Homes:
+class Homes(NamedTuple):
     """Which tensors of a layer stay on chip: input, second operand, output. ``store``: the output must also reach DRAM.
 
     ``handover``: another engine reads the output next, and can begin when the first step is done. ``by_channels``: the input is
@@ -36,8 +40,7 @@ class Homes:
     ends: bool = False
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """Consecutive blocks of output channels that read the same input channels (all of them, unless there are groups).
 
     ``blocks`` of ``columns`` outputs from ``first_block``; ``row_blocks`` blocks of ``rows`` channels from input plane
@@ -102,15 +105,70 @@ class Tiling:
     output_slots: int = 0
     cost_cycles: float = 0.0
 
+    @property
+    def buffers(self) -> dict[str, tuple[int, int]]:
+        """Words of a buffer of each kind, and how many."""
+        return {
+            "weights": (self.weight_words, self.weight_slots if self.weight_words else 0),
+            "input": (self.input_words, self.input_slots if self.input_words else 0),
+            "operand": (self.operand_words, self.operand_slots if self.operand_words else 0),
+            "output": (self.output_words, self.output_slots if self.output_words else 0),
+        }
+
     @cached_property
     def words(self) -> int:
         """Scratchpad words in all."""
-        return (
-            self.input_words * self.input_slots
-            + self.weight_words * self.weight_slots
-            + self.operand_words * self.operand_slots
-            + self.output_words * self.output_slots
-        )
+        return sum(words * count for words, count in self.buffers.values())
+
+
+class Tilings(Sequence[Tiling]):
+    """A layer's choices, cheapest first; of those, only where no cheaper one takes fewer words. Made one by one as they are asked
+    for: most never are."""
+
+    def __init__(self, cost: NDArray[np.float64], words: NDArray[np.float64], make: Callable[[int], Tiling]) -> None:
+        """``cost``, ``words`` of every candidate; ``make``: makes one, by its number."""
+        self._candidates = _frontier(cost, words)
+        self._cost, self._words = cost[self._candidates], words[self._candidates]
+        self._make = make
+        self._made: dict[int, Tiling] = {}
+
+    def __len__(self) -> int:
+        return len(self._candidates)
+
+    @overload
+    def __getitem__(self, index: int) -> Tiling: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Tiling]: ...
+    def __getitem__(self, index: int | slice) -> Tiling | Sequence[Tiling]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(len(self))[index]]
+        number = range(len(self))[index]
+        if number not in self._made:
+            self._made[number] = self._make(int(self._candidates[number]))
+        return self._made[number]
+
+    @property
+    def least_words(self) -> int:
+        """Of the smallest; 0 if there is none."""
+        return int(self._words[-1]) if len(self) else 0
+
+    def first_within(self, words: int) -> int:
+        """The number of the cheapest that takes at most ``words``; ``len(self)`` if there is none."""
+        return int(np.searchsorted(-self._words, -words))
+
+    def cost_within(self, words: int) -> float:
+        """Cycles of the cheapest that takes at most ``words``; infinite if there is none."""
+        number = self.first_within(words)
+        return float(self._cost[number]) if number < len(self) else float("inf")
+
+
+def _frontier(cost: NDArray[np.float64], words: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Candidates, cheapest first, for which no cheaper one takes fewer words."""
+    order = np.lexsort((words, cost))
+    least = np.minimum.accumulate(words[order])
+    fewer = np.ones(len(order), dtype=bool)
+    fewer[1:] = words[order][1:] < least[:-1]
+    return order[fewer]
 
 
 def column_mode(params: Params, op: VectorOp, window: Window, *, operand: bool) -> bool:

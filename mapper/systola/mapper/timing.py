@@ -6,25 +6,43 @@ reported.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from systola.hw.isa import UNIT_BYTES, Opcode, VectorOp, instruction_units
 from systola.hw.params import Params
-from systola.mapper.operations import Work
+from systola.mapper.instruction_tables import Column
 
-__all__ = ["Duration", "Timing"]
+__all__ = ["WAIT_CYCLES", "Durations", "Timing", "memory_latency_cycles", "word_cycles"]
 
 WAIT_CYCLES = 2  # from an instruction's finish to the beginning of one that waits for it
 _MEMORY_PATH_CYCLES = 16  # through the accelerator's own bus and scratchpad pipelines
 _DRAIN_PIPELINE_CYCLES = 24
 _VECTOR_PIPELINE_CYCLES = 30
 
+Fields = Mapping[str, Column]
+"""Fields of several instructions of one kind, by name."""
+
+
+def memory_latency_cycles(params: Params) -> int:
+    """From a load's beginning to its first word, about."""
+    return params.config.dram.latency_cycles + _MEMORY_PATH_CYCLES
+
+
+def word_cycles(params: Params) -> float:
+    """Cycles the memory takes for a scratchpad word."""
+    return params.lanes / min(params.bus_bytes, params.config.dram.bytes_per_cycle)
+
 
 @dataclass(frozen=True)
-class Duration:
-    """``busy_cycles``: until the engine can begin its next instruction; ``latency_cycles``: from then until all is written."""
+class Durations:
+    """Of each instruction, ``busy_cycles``: until the engine can begin its next instruction; of all, ``latency_cycles``: from
+    then until all is written."""
 
-    busy_cycles: float
+    busy_cycles: NDArray[np.float64]
     latency_cycles: int
 
 
@@ -33,8 +51,7 @@ class Timing:
 
     def __init__(self, params: Params) -> None:
         self._params = params
-        self._word_cycles = params.lanes / min(params.bus_bytes, params.config.dram.bytes_per_cycle)
-        self._memory_cycles = params.config.dram.latency_cycles + _MEMORY_PATH_CYCLES
+        self._word_cycles, self._memory_cycles = word_cycles(params), memory_latency_cycles(params)
         byte = self._word_cycles / params.lanes
         self.fetch_cycles = {opcode: instruction_units(opcode) * UNIT_BYTES * byte for opcode in Opcode}
         """What the memory takes for an instruction."""
@@ -43,32 +60,31 @@ class Timing:
             Opcode.VECTOR: self._vector,
         }  # fmt: skip
 
-    def of(self, work: Work) -> Duration:
-        """How long an instruction takes once it can begin and nothing is in its way."""
-        return self._of[work.opcode](work.fields)
+    def of(self, opcode: Opcode, fields: Fields) -> Durations:
+        """How long instructions take once they can begin and nothing is in their way."""
+        return self._of[opcode](fields)
 
-    def _transfer(self, f: dict[str, int]) -> Duration:
-        return Duration(f["count_x"] * f["count_y"] * f["count_z"] * self._word_cycles, self._memory_cycles)
+    def _transfer(self, f: Fields) -> Durations:
+        words = f["count_x"] * f["count_y"] * f["count_z"]
+        return Durations(words.astype(np.float64) * self._word_cycles, self._memory_cycles)
 
-    def _array(self, f: dict[str, int]) -> Duration:
+    def _array(self, f: Fields) -> Durations:
         passes = f["count_n"] * f["count_ky"] * f["count_kx"] * f["count_kb"]
-        pixels = f["count_x"] * f["count_y"]
-        return Duration(passes * max(pixels, self._params.weight_tile_words), self._params.rows + self._params.segments + 6)
+        cycles = passes * np.maximum(f["count_x"] * f["count_y"], self._params.weight_tile_words)
+        return Durations(cycles.astype(np.float64), self._params.rows + self._params.segments + 6)
 
-    def _drain(self, f: dict[str, int]) -> Duration:
-        pixels = f["count_x"] * f["count_y"]
-        return Duration(f["count_n"] * max(pixels, self._params.drain_record_words + 4), _DRAIN_PIPELINE_CYCLES)
+    def _drain(self, f: Fields) -> Durations:
+        cycles = f["count_n"] * np.maximum(f["count_x"] * f["count_y"], self._params.drain_record_words + 4)
+        return Durations(cycles.astype(np.float64), _DRAIN_PIPELINE_CYCLES)
 
-    def _vector(self, f: dict[str, int]) -> Duration:
+    def _vector(self, f: Fields) -> Durations:
         """Steps as docs/explanation/machine.md has them; blocks' parameters are loaded beside the work of the block before."""
-        params, kernel = self._params, f["count_kx"] * f["count_ky"]
-        records = 0 if f["op"] in (VectorOp.MAX, VectorOp.COPY) else params.vector_record_words
-        if f["op"] == VectorOp.DEPTHWISE:
-            records += kernel
-        if f["op"] == VectorOp.TABLE:
-            row, records = f["count_x"] * max(1, params.lanes // params.config.vector.table_lanes), params.table_words
-        elif f["column_mode"]:
-            row = ((f["count_x"] - 1) * f["step_x"] + f["count_kx"]) * f["count_ky"]
-        else:
-            row = f["count_x"] * (kernel + f.get("operand", 0))
-        return Duration(f["count_n"] * max(row * f["count_y"], records) + records, _VECTOR_PIPELINE_CYCLES)
+        params, op, kernel = self._params, f["op"], f["count_kx"] * f["count_ky"]
+        records = np.where((op == VectorOp.MAX) | (op == VectorOp.COPY), 0, params.vector_record_words)
+        records = np.where(op == VectorOp.TABLE, params.table_words, records + np.where(op == VectorOp.DEPTHWISE, kernel, 0))
+        by_column = ((f["count_x"] - 1) * f["step_x"] + f["count_kx"]) * f["count_ky"]
+        row = np.where(f["column_mode"] != 0, by_column, f["count_x"] * (kernel + f["operand"]))
+        looked_up = f["count_x"] * max(1, params.lanes // params.config.vector.table_lanes)
+        row = np.where(op == VectorOp.TABLE, looked_up, row)
+        cycles = f["count_n"] * np.maximum(row * f["count_y"], records) + records
+        return Durations(cycles.astype(np.float64), _VECTOR_PIPELINE_CYCLES)

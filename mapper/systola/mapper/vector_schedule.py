@@ -9,7 +9,7 @@ from itertools import product
 
 from systola.hw.isa import Opcode, VectorOp
 from systola.mapper.layers import VectorLayer
-from systola.mapper.operations import Space, Work, planes
+from systola.mapper.operations import Region, Space, Template, Work, consecutive
 from systola.mapper.plan import LayerPlan
 from systola.mapper.schedule import (
     Area,
@@ -33,6 +33,11 @@ __all__ = ["VectorEmitter", "vector_steps"]
 
 Span = tuple[int, int]
 
+_FIELDS = (
+    "count_x", "count_y", "count_n", "a_address", "a_stride_y", "a_stride_n", "a_stride_ky", "origin_x", "origin_y", "limit_x",
+    "limit_y", "dst_address", "dst_stride_y", "dst_stride_n", "param_address", "b_address", "b_stride_y", "b_stride_n",
+)  # fmt: skip
+
 
 @dataclass
 class VectorEmitter:
@@ -51,6 +56,24 @@ class VectorEmitter:
         size = sets * self.shape.param_words * self.params.lanes
         make = partial(vector_params, self.layer, self.params, self.shape.input.planes)
         self.constants = self.context.dram.constant(size, make) if size else 0
+        self.template = Template(Opcode.VECTOR, self.tag, self._fixed(), _FIELDS)
+
+    def _fixed(self) -> dict[str, int]:
+        """The fields that all tiles share."""
+        layer, window, shape = self.layer, self.layer.window, self.shape
+        operand = layer.operand is not None
+        fields = {
+            "op": int(layer.op), "column_mode": int(column_mode(self.params, layer.op, window, operand=operand)),
+            "a_stride_x": window.stride[1], "a_stride_kx": window.dilation[1], **window_fields(window),
+            "dst_stride_x": shape.upsample[1], "param_stride_n": 0 if shape.shared_params else shape.param_words,
+            "zero_in": layer.zero_in, "zero_a": layer.zero_out, "low_a": layer.low, "high_a": layer.high,
+            **stage_b_fields(layer.stage_b),
+        }  # fmt: skip
+        if operand:
+            fields |= {"operand": 1, "b_stride_x": int(not layer.broadcast_operand), "zero_operand": layer.zero_operand}
+        if layer.op is VectorOp.MUL:
+            fields["stage_b"] = 0
+        return fields
 
     def tiles(self, tiling: Tiling) -> Iterator[Area]:
         """Planes outermost, then rows and columns (before upsampling)."""
@@ -105,40 +128,23 @@ class VectorEmitter:
 
     def vector(self, tile: Area, src: Source, patch: Patch, params: int, operand: Patch | None, phase: Span) -> Work:
         """The vector instruction of a step, or of one phase of an upsampling step."""
-        layer, window, (fy, fx) = self.layer, self.layer.window, self.shape.upsample
-        words = self.shape.param_words
-        fields = {
-            "op": int(layer.op), "count_x": tile.columns[1], "count_y": tile.rows[1], "count_n": tile.planes[1],
-            "count_kx": window.kernel[1], "count_ky": window.kernel[0],
-            "column_mode": int(column_mode(self.params, layer.op, window, operand=operand is not None)),
-            "a_address": src.address, "a_stride_x": window.stride[1], "a_stride_y": window.stride[0] * src.row_stride,
-            "a_stride_n": src.plane_stride, "a_stride_kx": window.dilation[1],
-            "a_stride_ky": window.dilation[0] * src.row_stride, **window_fields(window, src.origin, src.limit),
-            "dst_address": patch.base + phase[0] * patch.row_stride + phase[1], "dst_stride_x": fx,
-            "dst_stride_y": fy * patch.row_stride, "dst_stride_n": patch.plane_stride,
-            "param_address": params, "param_stride_n": 0 if self.shape.shared_params else words,
-            "zero_in": layer.zero_in, "zero_a": layer.zero_out, "low_a": layer.low, "high_a": layer.high,
-            **stage_b_fields(layer.stage_b),
-        }  # fmt: skip
-        reads = [src.region]
+        window, (fy, fx), words = self.layer.window, self.shape.upsample, self.shape.param_words
+        reads, b = [src.region], (0, 0, 0)
         if words:
             sets = 1 if self.shape.shared_params else tile.planes[1]
-            reads.append(planes(Space.SCRATCHPAD, params, (sets * words, 1)))
+            reads.append(consecutive(Space.SCRATCHPAD, params, sets * words))
         if operand is not None:
-            still = layer.broadcast_operand
-            fields |= {
-                "operand": 1, "b_address": operand.base, "b_stride_x": 0 if still else 1,
-                "b_stride_y": 0 if still else operand.row_stride, "b_stride_n": operand.plane_stride,
-                "zero_operand": layer.zero_operand,
-            }  # fmt: skip
+            b = operand.base, 0 if self.layer.broadcast_operand else operand.row_stride, operand.plane_stride
             reads.append(operand.region())
-        if layer.op is VectorOp.MUL:
-            fields["stage_b"] = 0
-        written = planes(
-            Space.SCRATCHPAD, fields["dst_address"], (tile.planes[1], patch.plane_stride),
-            (tile.rows[1], fy * patch.row_stride), (tile.columns[1], fx),
+        target = patch.base + phase[0] * patch.row_stride + phase[1]
+        depth, rows, columns = tile.planes[1], tile.rows[1], tile.columns[1]
+        values = (
+            columns, rows, depth, src.address, window.stride[0] * src.row_stride, src.plane_stride,
+            window.dilation[0] * src.row_stride, src.origin[1], src.origin[0], src.limit[1], src.limit[0], target,
+            fy * patch.row_stride, patch.plane_stride, params, *b,
         )  # fmt: skip
-        return Work(Opcode.VECTOR, self.tag, fields, reads, [written])
+        written = Region(Space.SCRATCHPAD, target, depth, patch.plane_stride, rows, fy * patch.row_stride, columns, fx)
+        return Work(self.template, values, tuple(reads), (written,))
 
 
 def vector_steps(context: Context, layer: VectorLayer, plan: LayerPlan, tag: int) -> list[Step]:

@@ -11,15 +11,13 @@ from systola.hw.params import Params
 from systola.mapper.tile_costs import (
     STEP_CYCLES,
     Numbers,
-    frontier,
     halvings,
     input_extent,
-    memory_latency_cycles,
     period_cycles,
     pieces,
-    word_cycles,
 )
-from systola.mapper.tiles import Homes, Tiling, VectorShape, column_mode
+from systola.mapper.tiles import Homes, Tiling, Tilings, VectorShape, column_mode
+from systola.mapper.timing import memory_latency_cycles, word_cycles
 
 __all__ = ["vector_tilings"]
 
@@ -28,7 +26,7 @@ _HANDOVER_SHARE = 0.5  # of a step: what a reader of another engine waits for
 _SLOTS = (1, 2, 3)
 
 
-def vector_tilings(shape: VectorShape, params: Params, homes: Homes) -> list[Tiling]:
+def vector_tilings(shape: VectorShape, params: Params, homes: Homes) -> Tilings:
     """The tilings, cheapest first; only those for which no cheaper one takes fewer words.
 
     Rows and columns are those before upsampling.
@@ -38,7 +36,7 @@ def vector_tilings(shape: VectorShape, params: Params, homes: Homes) -> list[Til
     table = np.hstack([np.repeat(geometries, len(slots), axis=0), np.tile(slots, len(geometries))[:, None]])
     costing = _Costing(shape, params, homes, table)
     cost, words = costing.cost(), costing.words()
-    return [costing.tiling(index, cost[index]) for index in frontier(cost, words)]
+    return Tilings(cost, words, lambda index: costing.tiling(index, cost[index]))
 
 
 def _geometries(shape: VectorShape, params: Params) -> Iterator[tuple[int, int, int]]:

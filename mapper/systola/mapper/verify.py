@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
 from systola.hw.errors import ImageError, MappingError
 from systola.hw.isa import (
     ENGINES,
     MAX_INSTRUCTIONS,
     UNIT_BYTES,
     Engine,
-    Instruction,
     Opcode,
     decode,
     encode,
@@ -16,8 +20,12 @@ from systola.hw.isa import (
 )
 from systola.hw.params import Params
 from systola.mapper.image import Image, ProgramStep
+from systola.mapper.instruction_tables import Column, columns_by_name
 
 __all__ = ["verify_image"]
+
+Flags = NDArray[np.bool_]
+"""By instruction: whether it breaks a rule."""
 
 
 def verify_image(image: Image, params: Params, *, contents: bool) -> None:
@@ -36,18 +44,20 @@ def verify_image(image: Image, params: Params, *, contents: bool) -> None:
 
 
 def _verify_program(step: ProgramStep, image: Image, params: Params) -> None:
-    issued = [0] * len(ENGINES)
-    for number, instruction in enumerate(step.instructions):
-        try:
-            _verify_waits(instruction, issued)
-            _verify_body(instruction, image, params)
-        except MappingError as error:
-            raise MappingError(f"internal: instruction {number} ({instruction.opcode.name}): {error}") from None
-        if instruction.engine is None:
-            raise MappingError(f"internal: instruction {number} is END")
-        issued[instruction.engine] += 1
-    if max(issued) > MAX_INSTRUCTIONS:
-        raise MappingError(f"internal: {max(issued)} instructions of an engine in a program; {MAX_INSTRUCTIONS} is the most")
+    for engine in ENGINES:
+        opcode, table = Opcode(engine + 1), step.table(engine)
+        if len(table) > MAX_INSTRUCTIONS:
+            raise MappingError(f"internal: {len(table)} instructions of an engine in a program; {MAX_INSTRUCTIONS} is the most")
+        fields = columns_by_name(opcode, table)
+        rules = {"is of another engine": fields["opcode"] != opcode, **_broken_waits(step, engine, fields)}
+        rules |= {f"{name} is 0": column == 0 for name, column in fields.items() if name.startswith("count_")}
+        if opcode in (Opcode.LOAD, Opcode.STORE):
+            rules |= _broken_transfers(fields, image, params)
+        if opcode in (Opcode.ARRAY, Opcode.DRAIN):
+            rules["reaches past the accumulators"] = _accumulators_end(fields) > params.accumulator_words
+        for what, broken in rules.items():
+            if broken.any():
+                raise MappingError(f"internal: {opcode.name} instruction {int(broken.argmax())} {what}")
 
 
 def _verify_stream(step: ProgramStep, engine: Engine, image: Image, params: Params) -> None:
@@ -74,34 +84,31 @@ def _verify_stream(step: ProgramStep, engine: Engine, image: Image, params: Para
         raise MappingError(f"internal: the {engine.name.lower()} engine's stream does not end with END and zeros")
 
 
-def _verify_waits(instruction: Instruction, issued: list[int]) -> None:
+def _broken_waits(step: ProgramStep, engine: Engine, fields: Mapping[str, Column]) -> dict[str, Flags]:
     """Every wait is for an instruction that comes earlier."""
-    for engine in ENGINES:
-        if instruction["wait_enable"] >> engine & 1 and instruction[f"wait_{engine.name.lower()}"] > issued[engine]:
-            raise MappingError(f"waits for an instruction of {engine.name.lower()} that comes later")
+    places = np.flatnonzero(step.engines == engine)
+    found = {}
+    for other in ENGINES:
+        issued = np.cumsum(step.engines == other)[places] - (other == engine)
+        late = fields[f"wait_{other.name.lower()}"] > issued
+        enabled = fields["wait_enable"] >> other & 1 != 0
+        found[f"waits for an instruction of {other.name.lower()} that comes later"] = enabled & late
+    return found
 
 
-def _verify_body(instruction: Instruction, image: Image, params: Params) -> None:
-    zero = [name for name in instruction.fields if name.startswith("count_") and instruction[name] == 0]
-    if zero:
-        raise MappingError(f"{zero[0]} is 0")
-    if instruction.opcode in (Opcode.LOAD, Opcode.STORE):
-        _verify_transfer(instruction, image, params)
-    elif instruction.opcode in (Opcode.ARRAY, Opcode.DRAIN):
-        block = instruction["count_x"] * instruction["count_y"]
-        stride = instruction["acc_stride_n"] if instruction.opcode is Opcode.DRAIN else block
-        if instruction["acc_address"] + (instruction["count_n"] - 1) * stride + block > params.accumulator_words:
-            raise MappingError(f"reaches past the {params.accumulator_words} accumulator words")
+def _accumulators_end(fields: Mapping[str, Column]) -> Column:
+    """One past the last word that each instruction reaches."""
+    block = fields["count_x"] * fields["count_y"]
+    end: Column = fields["acc_address"] + (fields["count_n"] - 1) * fields.get("acc_stride_n", block) + block
+    return end
 
 
-def _verify_transfer(instruction: Instruction, image: Image, params: Params) -> None:
-    """The corners of the transfer lie inside both memories (strides may be negative)."""
+def _broken_transfers(fields: Mapping[str, Column], image: Image, params: Params) -> dict[str, Flags]:
+    """The corners of a transfer lie inside both memories (strides may be negative)."""
+    found = {"has a DRAM address that is not a multiple of the word": fields["dram_address"] % params.lanes != 0}
     for prefix, unit, size in (("dram", params.lanes, image.memory_bytes), ("sp", 1, params.scratchpad_words)):
-        first = instruction[f"{prefix}_address"]
-        reach = [(instruction[f"count_{a}"] - 1) * instruction[f"{prefix}_stride_{a}"] for a in "yz"]
-        low = first + sum(min(r, 0) for r in reach)
-        high = first + sum(max(r, 0) for r in reach) + instruction["count_x"] * unit
-        if low < 0 or high > size:
-            raise MappingError(f"{prefix} addresses {low} … {high} lie outside 0 … {size}")
-        if prefix == "dram" and first % params.lanes:
-            raise MappingError("its DRAM address is not a multiple of the word")
+        reach = [(fields[f"count_{axis}"] - 1) * fields[f"{prefix}_stride_{axis}"] for axis in "yz"]
+        low = fields[f"{prefix}_address"] + sum(np.minimum(r, 0) for r in reach)
+        high = fields[f"{prefix}_address"] + sum(np.maximum(r, 0) for r in reach) + fields["count_x"] * unit
+        found[f"has {prefix} addresses outside 0 … {size}"] = (low < 0) | (high > size)
+    return found

@@ -10,48 +10,99 @@ engine; what is longer becomes several programs, one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from systola.hw.isa import ENGINES, MAX_INSTRUCTIONS, Engine, Instruction
+import numpy as np
+
+from systola.hw.isa import ENGINES, MAX_INSTRUCTIONS, Engine, Opcode
 from systola.hw.params import Params
-from systola.mapper.operations import Work
+from systola.mapper.accumulator_groups import Groups
+from systola.mapper.edges import Edges
+from systola.mapper.instruction_tables import Column, Table, column_numbers
+from systola.mapper.jit import jit
+from systola.mapper.program import Program
 from systola.mapper.reorder import Order
 
-__all__ = ["place_waits"]
+__all__ = ["Ordered", "place_waits"]
+
+_COUNT = len(ENGINES)
 
 
-def place_waits(
-    program: Sequence[Work], order: Order, params: Params, most: int = MAX_INSTRUCTIONS
-) -> Iterator[tuple[Instruction, ...]]:
-    """The instructions in their new order, with waits and with their places in the accumulators; program by program, each with
-    at most ``most`` instructions of an engine."""
-    number: dict[int, int] = {}  # by index: among its engine's of this program, from 1
-    issued = [0] * len(ENGINES)
-    known = [[0] * len(ENGINES) for _ in ENGINES]
-    result: list[Instruction] = []
-    for index in order.sequence:
-        work = program[index]
-        engine = work.engine
+@dataclass(frozen=True, eq=False)
+class Ordered:
+    """Instructions with their waits and their places in the accumulators. ``engines``: of all of them, in an order in which every
+    wait names an earlier one. ``tables``: of each engine that has any, its own, in order."""
+
+    engines: Column
+    tables: Mapping[Engine, Table]
+
+
+def place_waits(program: Program, order: Order, params: Params, most: int = MAX_INSTRUCTIONS) -> Iterator[Ordered]:
+    """The instructions in their new order, program by program, each with at most ``most`` instructions of an engine."""
+    waits, parts = _place_waits(order.sequence, program.engines, order.edges, order.groups, order.begun, most)
+    halves = _halves(order) * params.accumulator_half_words
+    cuts = np.flatnonzero(np.diff(parts)) + 1
+    for part in np.split(order.sequence, cuts):
+        engines = program.engines[part]
+        tables = {
+            engine: _finished(engine, program, part[engines == engine], waits, halves)
+            for engine in ENGINES if (engines == engine).any()
+        }  # fmt: skip
+        yield Ordered(engines, tables)
+
+
+def _halves(order: Order) -> Column:
+    """By instruction: the half of the accumulators that its group has."""
+    half_of = np.zeros(len(order.begun) + 1, np.int64)  # the last one: of instructions without a group
+    half_of[order.begun] = np.arange(len(order.begun)) % 2
+    return half_of[order.groups.of]
+
+
+def _finished(engine: Engine, program: Program, mine: Column, waits: Table, halves: Column) -> Table:
+    """An engine's instructions, complete."""
+    numbers = column_numbers(Opcode(engine + 1))
+    table = program.tables[engine][program.rows[mine]]
+    first = numbers["wait_enable"]
+    table[:, first : first + 1 + _COUNT] = waits[mine]
+    if "acc_address" in numbers:
+        table[:, numbers["acc_address"]] += halves[mine]
+    return table
+
+
+@jit
+def _place_waits(
+    sequence: Column, engines: Column, edges: Edges, groups: Groups, begun: Column, most: int
+) -> tuple[Table, Column]:
+    """By instruction: which engines it waits for, as in the header, and for how many of each. By place in the sequence: the
+    number of the program that it is in."""
+    waits, parts = np.zeros((len(sequence), 1 + _COUNT), np.int64), np.zeros(len(sequence), np.int64)
+    number = np.zeros(len(sequence), np.int64)  # by instruction: among its engine's of this program, from 1
+    issued, needed, part, turn = np.zeros(_COUNT, np.int64), np.zeros(_COUNT, np.int64), 0, 0
+    known = np.zeros((_COUNT, _COUNT), np.int64)
+    for place, index in enumerate(sequence):
+        engine = engines[index]
         if issued[engine] == most:
-            yield tuple(result)
-            number, issued, known, result = {}, [0] * len(ENGINES), [[0] * len(ENGINES) for _ in ENGINES], []
-        needed = [0] * len(ENGINES)
-        for other in order.after[index]:
-            needed[program[other].engine] = max(needed[program[other].engine], number.get(other, 0))
-        waits = {}
-        for other_engine in ENGINES:
-            if needed[other_engine] > known[engine][other_engine]:
-                known[engine][other_engine] = waits[other_engine] = needed[other_engine]
-        fields = work.fields
-        if work.group is not None:
-            fields = {**fields, "acc_address": fields["acc_address"] + order.halves[work.group] * params.accumulator_half_words}
-        result.append(Instruction(work.opcode, {**fields, **_wait_fields(waits), "tag": work.tag}))
+            number[:], issued[:], known[:] = 0, 0, 0
+            part += 1
+        needed[:] = 0
+        link = edges.newest[index]
+        while link >= 0:
+            earlier, finished, link = edges.links[link]
+            if finished:
+                needed[engines[earlier]] = max(needed[engines[earlier]], number[earlier])
+        if turn < len(begun) and index == groups.arrays[groups.array_begins[begun[turn]]]:
+            if turn >= 2:  # the half of the group before the last
+                before = begun[turn - 2]
+                for drain in groups.drains[groups.drain_begins[before] : groups.drain_begins[before + 1]]:
+                    needed[engines[drain]] = max(needed[engines[drain]], number[drain])
+            turn += 1
+        for other in range(_COUNT):
+            if needed[other] > known[engine, other]:
+                known[engine, other] = needed[other]
+                waits[index, 0] |= 1 << other
+                waits[index, 1 + other] = needed[other]
         issued[engine] += 1
         number[index] = issued[engine]
-    yield tuple(result)
-
-
-def _wait_fields(waits: Mapping[Engine, int]) -> dict[str, int]:
-    fields = {"wait_enable": sum(1 << engine for engine in waits)}
-    fields.update({f"wait_{engine.name.lower()}": count for engine, count in waits.items()})
-    return fields
+        parts[place] = part
+    return waits, parts

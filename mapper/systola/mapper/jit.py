@@ -1,0 +1,41 @@
+"""Compiles the mapper's inner loops with numba, once per version of their sources.
+
+They are plain Python on NumPy arrays and run as such, a hundred times slower, where ``NUMBA_DISABLE_JIT=1`` is set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+__all__ = ["jit"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _cache_folder() -> str:
+    """Compiled functions by the hash of all sources: numba itself looks only at the file of the outermost function."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        source = path.read_bytes()
+        if b"@jit" in source:
+            digest.update(source)
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return str(base / "systola" / "mapper" / digest.hexdigest()[:16])
+
+
+_FOLDER = _cache_folder()
+
+
+def jit(function: Function) -> Function:
+    """The function, compiled at its first call and kept on disk for later processes."""
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, _FOLDER  # read when a function is decorated
+    try:
+        return cast("Function", numba.njit(cache=True, nogil=True)(function))
+    finally:
+        numba.config.CACHE_DIR = before
