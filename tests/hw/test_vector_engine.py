@@ -382,6 +382,19 @@ def test_blocks_of_one_pixel() -> None:
     check(params, instructions, 8)
 
 
+@pytest.mark.parametrize("seed", (1, 2, 4, 11))
+def test_table_with_operand_under_refusals(seed: int) -> None:
+    """A table's set is released once, also where the step of its second operand is refused: the records after it stay whole."""
+    params, rng = make_params("tiny"), random.Random(seed)
+    instructions = []
+    for number in range(10):
+        f = random_instruction(rng, params, VectorOp.SUM if number % 2 else VectorOp.TABLE)
+        f |= {"count_x": 1, "count_y": 1, "count_kx": 1, "count_ky": 1, "column_mode": 0, "param_stride_n": 70}
+        f |= {"operand": 0 if number % 2 else 1, "stage_b": 0 if number % 2 else 1}
+        instructions.append(f)
+    check(params, instructions, seed, refuse_read=0.3)
+
+
 def test_reset_in_the_middle() -> None:
     """After a reset nothing of what was under way is left."""
     params = make_params("tiny")

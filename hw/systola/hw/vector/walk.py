@@ -303,7 +303,7 @@ class StepWalker(Block):
             step.begin.eq(begin),
             step.parameters.eq(now["hold"]),
             step.swap.eq(begin | now["hold"]),
-            step.release.eq(held.table & ends_set),
+            step.release.eq(held.table & ends_set & (~held.operand | operand)),  # once, with the set's last step
         ]
 
     def _tap_place(self, m: Module, held: Any, now: dict[str, Signal], row: Signal, column: Signal) -> None:

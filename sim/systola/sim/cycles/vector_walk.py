@@ -156,7 +156,7 @@ def _end_window(hw: Record, s: Record, flags: int) -> None:
     other_follows = s.operand & (1 - s.second)
     block_end = 1 if s.x_left == 0 and s.y_left == 0 else 0
     last = 1 if block_end and s.n_left == 0 else 0
-    if s.table and block_end and (last or s.per_block):
+    if s.table and block_end and (last or s.per_block) and other_follows == 0:
         flags |= RELEASE
     emit = s.mask >> max(hw.taps, 1) - 1 & 1 if s.column_mode else 1 - other_follows
     if emit:
