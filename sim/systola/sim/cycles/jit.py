@@ -13,15 +13,19 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from systola.hw import isa, latencies, registers
+
 __all__ = ["jit"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _cache_folder() -> Path:
-    """Compiled functions by the hash of all sources: numba itself looks only at the file of the outermost function."""
+    """Compiled functions by the hash of all sources whose functions or constants are in them: numba itself looks only at the file
+    of the outermost function."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    specification = [Path(module.__file__ or "") for module in (isa, latencies, registers)]
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), *specification):
         digest.update(path.read_bytes())
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "systola" / "cycles" / digest.hexdigest()[:16]

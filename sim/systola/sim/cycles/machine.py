@@ -18,8 +18,9 @@ from systola.sim.cycles.fetch import FETCH_STATE, fetch_offer, fetch_reset, fetc
 from systola.sim.cycles.frontend import FRONTEND_STATE, frontend_offer, frontend_tick
 from systola.sim.cycles.jit import jit
 from systola.sim.cycles.load import LOAD_STATE, load_offer, load_reset, load_tick
-from systola.sim.cycles.records import Record, state_dtype
+from systola.sim.cycles.records import NEVER, Record, state_dtype
 from systola.sim.cycles.store import STORE_STATE, store_offer, store_reset, store_tick
+from systola.sim.cycles.streams import stream_cycles, stream_on
 from systola.sim.cycles.vector import VECTOR_STATE, vector_offer, vector_tick
 
 __all__ = ["MACHINE", "run_machine"]
@@ -31,6 +32,10 @@ IDLE, DRAM_LATENCY = int(CycleClass.IDLE), int(CycleClass.DRAM_LATENCY)
 MACHINE = state_dtype(
     "moving_until",  # the last cycle in which the bus counts as moving
     "freed",  # bits: a word leaves the queue in this cycle
+    "looked",  # front ends were awake in this cycle
+    "ended",  # every stream is at its end
+    "frontend_wake",  # the first cycle in which a front end has something to do
+    "class_key",  # the engines' own classes when they were looked at last
     # Awake in this cycle
     "memory_awake",
     "array_awake",
@@ -46,7 +51,6 @@ MACHINE = state_dtype(
     "logged",
     counts=ENGINE_COUNT,  # instructions finished
     taken=ENGINE_COUNT,  # instructions taken
-    retiring=ENGINE_COUNT,  # finished, that of this cycle too
     was_valid=ENGINE_COUNT,
     class_now=ENGINE_COUNT,
     class_since=ENGINE_COUNT,
@@ -64,8 +68,8 @@ MACHINE = state_dtype(
 
 @jit
 def _memory_wake(m: Record, now: int) -> int:
-    """The first cycle, ``now`` or later, in which load, store, fetch or bus has something to do. A request to the scratchpad may be
-    granted in any cycle; here and for the other units."""
+    """The first cycle, ``now`` or later, in which load, store, fetch or bus has something to do. A request to the scratchpad may
+    be granted in any cycle; here and for the other units."""
     if m.load.write_valid | m.store.read_valid:
         return now
     return min(m.bus.wake, m.fetch.wake, m.load.wake, m.store.wake)
@@ -90,11 +94,14 @@ def _vector_wake(m: Record, now: int) -> int:
 
 
 @jit
-def _wake(m: Record, now: int, skip: int, headers: Any) -> int:
-    """Which units are awake in this cycle; front ends offer. Returns whether the program is at its end."""
-    ended = 1
+def _offer_frontends(m: Record, now: int, skip: int, headers: Any) -> int:
+    """Front ends that are awake offer; bits of the engines whose ``valid`` changed. Nothing changes while all sleep."""
+    m.freed = 0
+    m.looked = now >= m.frontend_wake or skip == 0
+    if m.looked == 0:
+        return 0
     changed = 0
-    freed = 0
+    m.ended = 1
     for engine in range(ENGINE_COUNT):
         frontend = m.frontends[engine]
         if now >= frontend.wake or skip == 0:
@@ -102,15 +109,19 @@ def _wake(m: Record, now: int, skip: int, headers: Any) -> int:
         if frontend.valid != m.was_valid[engine]:
             m.was_valid[engine] = frontend.valid
             changed |= 1 << engine
-        freed |= frontend.freed << engine
-        ended &= frontend.ended | (1 - frontend.has_stream)
-    m.freed = freed
+        m.freed |= frontend.freed << engine
+        m.ended &= frontend.ended | (1 - frontend.has_stream)
+    return changed
+
+
+@jit
+def _wake(m: Record, now: int, skip: int, changed: int) -> None:
+    """Which units are awake in this cycle; ``changed``: of ``_offer_frontends``."""
     every = skip == 0
-    m.memory_awake = every or now >= _memory_wake(m, now) or freed != 0 or changed & (1 << LOAD | 1 << STORE) != 0
-    m.array_awake = every or now >= _array_wake(m, now) or changed & 1 << ARRAY != 0
-    m.drain_awake = every or now >= _drain_wake(m, now) or changed & 1 << DRAIN != 0
-    m.vector_awake = every or now >= _vector_wake(m, now) or changed & 1 << VECTOR != 0
-    return ended
+    m.memory_awake = every or changed & (1 << LOAD | 1 << STORE) != 0 or m.freed != 0 or now >= _memory_wake(m, now)
+    m.array_awake = every or changed & 1 << ARRAY != 0 or now >= _array_wake(m, now)
+    m.drain_awake = every or changed & 1 << DRAIN != 0 or now >= _drain_wake(m, now)
+    m.vector_awake = every or changed & 1 << VECTOR != 0 or now >= _vector_wake(m, now)
 
 
 @jit
@@ -155,9 +166,7 @@ def _arbitrate(hw: Record, m: Record) -> None:
 @jit
 def _tick_memory(hw: Record, m: Record, now: int, load_program: Any, store_program: Any) -> None:
     bus, fetch, load, store, frontends = m.bus, m.fetch, m.load, m.store, m.frontends
-    load_tick(
-        hw, load, now, frontends[LOAD].valid, load_program, bus.load_ready, bus.beat_to_load, m.load_write_ready
-    )
+    load_tick(hw, load, now, frontends[LOAD].valid, load_program, bus.load_ready, bus.beat_to_load, m.load_write_ready)
     store_tick(
         hw, store, now, frontends[STORE].valid, store_program, bus.store_request_ready, m.store_read_ready,
         bus.store_beat_ready, bus.acknowledged_last,
@@ -194,47 +203,49 @@ def _tick_engines(hw: Record, m: Record, now: int, programs: Any) -> None:
 
 
 @jit
-def _sequence(m: Record, now: int, engine: int, taken: int, retire: int, skip: int, begun: Any, finished: Any) -> None:
-    """An engine's front end ticks; what it took and finished is noted. The counts change for the next cycle."""
-    frontend = m.frontends[engine]
-    frontend.arrives = m.fetch.puts >> engine & 1
-    if taken:
-        begun[m.taken[engine]] = now
-        m.taken[engine] += 1
-    if taken or frontend.arrives or now >= frontend.wake or skip == 0:
-        frontend_tick(frontend, now, taken)
-    if retire:
-        finished[m.retiring[engine]] = now
-        m.retiring[engine] += 1
-
-
-@jit
-def _sequence_all(m: Record, now: int, skip: int, begun: Any, finished: Any) -> None:
-    _sequence(m, now, LOAD, m.load.taken, m.load.retire, skip, begun[0], finished[0])
-    _sequence(m, now, ARRAY, m.array.taken, m.array.retire, skip, begun[1], finished[1])
-    _sequence(m, now, DRAIN, m.drain.taken, m.drain.retire, skip, begun[2], finished[2])
-    _sequence(m, now, VECTOR, m.vector.taken, m.vector.retire, skip, begun[3], finished[3])
-    _sequence(m, now, STORE, m.store.taken, m.store.retire, skip, begun[4], finished[4])
-    _count_finished(m, now)
-
-
-@jit
-def _count_finished(m: Record, now: int) -> None:
-    """The timeline at the end of cycle ``now``; every front end compares again."""
+def _sequence(m: Record, now: int, skip: int, begun: Any, finished: Any) -> None:
+    """What was taken and finished is noted, and front ends tick. The counts change for the next cycle."""
+    taken = m.load.taken | m.array.taken << 1 | m.drain.taken << 2 | m.vector.taken << 3 | m.store.taken << 4
+    retire = m.load.retire | m.array.retire << 1 | m.drain.retire << 2 | m.vector.retire << 3 | m.store.retire << 4
+    if (taken | retire | m.fetch.puts | m.looked) == 0 and skip:
+        return
+    m.frontend_wake = NEVER
     for engine in range(ENGINE_COUNT):
-        if m.counts[engine] != m.retiring[engine]:
-            m.counts[engine] = m.retiring[engine]
-            for waiting in range(ENGINE_COUNT):
-                m.frontends[waiting].wake = now + 1
+        frontend = m.frontends[engine]
+        takes = taken >> engine & 1
+        if takes:
+            begun[engine][m.taken[engine]] = now
+            m.taken[engine] += 1
+        frontend.arrives = m.fetch.puts >> engine & 1
+        if takes or frontend.arrives or now >= frontend.wake or skip == 0:
+            frontend_tick(frontend, now, takes)
+        m.frontend_wake = min(m.frontend_wake, frontend.wake)
+    if retire:
+        _count_finished(m, now, retire, finished)
+
+
+@jit
+def _count_finished(m: Record, now: int, retire: int, finished: Any) -> None:
+    """The timeline at the end of cycle ``now``; every front end compares again."""
+    m.frontend_wake = now + 1
+    for engine in range(ENGINE_COUNT):
+        m.frontends[engine].wake = now + 1
+        if retire >> engine & 1:
+            finished[engine][m.counts[engine]] = now
+            m.counts[engine] += 1
 
 
 @jit
 def _classify(m: Record, now: int, log: Any) -> None:
     """The classes of this cycle; a change goes to ``log``, as long as that has room."""
     moving = now <= m.moving_until
-    for engine, own in ((LOAD, m.load.cycle_class), (ARRAY, m.array.cycle_class), (DRAIN, m.drain.cycle_class),
-                        (VECTOR, m.vector.cycle_class), (STORE, m.store.cycle_class)):  # fmt: skip
-        kind = reported_class(own, m.frontends[engine].blocked_engine, moving, now)
+    key = m.load.cycle_class | m.array.cycle_class << 4 | m.drain.cycle_class << 8 | m.vector.cycle_class << 12
+    key |= m.store.cycle_class << 16 | moving << 20
+    if key == m.class_key and m.looked == 0 and now != CLEARING_CYCLES:
+        return
+    m.class_key = key
+    for engine in range(ENGINE_COUNT):
+        kind = reported_class(key >> 4 * engine & 15, m.frontends[engine].blocked_engine, moving, now)
         if kind != m.class_now[engine]:
             enter_class(m, engine, kind, now)
             if m.logged < len(log):
@@ -245,24 +256,41 @@ def _classify(m: Record, now: int, log: Any) -> None:
 
 
 @jit
-def _next_cycle(m: Record, now: int) -> int:
-    """The first cycle in which anything but the array can move, or a class change."""
-    first = min(_memory_wake(m, now + 1), _drain_wake(m, now + 1), _vector_wake(m, now + 1))
-    for engine in range(ENGINE_COUNT):
-        first = min(first, m.frontends[engine].wake)
-        if m.frontends[engine].valid != m.was_valid[engine]:
-            first = now + 1
-    if now <= m.moving_until and (m.load.cycle_class == DRAM_LATENCY or m.store.cycle_class == DRAM_LATENCY):
+def _quiet_until(m: Record, now: int) -> int:
+    """The first cycle, ``now`` or later, in which other units than the array and the memory's have something to do, or a class
+    changes of itself."""
+    first = min(_drain_wake(m, now), _vector_wake(m, now), m.frontend_wake)
+    waits = (m.load.cycle_class == DRAM_LATENCY) | (m.store.cycle_class == DRAM_LATENCY)
+    if now <= m.moving_until + 1 and waits:
         first = min(first, m.moving_until + 1)
-    return first if now >= CLEARING_CYCLES else min(first, CLEARING_CYCLES)
+    return first if now > CLEARING_CYCLES else min(first, CLEARING_CYCLES)
 
 
 @jit
 def _skip(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any, finished: Any) -> int:
-    """From cycle ``now`` on until cycle ``until`` only the array can move. Returns the cycle to go on with."""
+    """From cycle ``now`` to before ``until`` only the array and a burst that is loaded can move. Returns the cycle to go on
+    with."""
+    streams = 0
+    memory_wake = _memory_wake(m, now)
+    others = m.fetch.request_valid | m.store.request_valid | m.store.beat_valid | m.store.read_valid
+    if memory_wake <= now and others == 0 and m.fetch.wake > now and m.store.wake > now:
+        streams = stream_cycles(hw, m.bus, m.load, now, m.frontends[LOAD].valid)
+    until = min(until, now + streams, m.fetch.wake, m.store.wake) if streams else min(until, memory_wake)
+    if until <= now:
+        return now
+    end = _run_array(hw, m, now, until, programs, begun, finished)
+    if streams and end > now:
+        stream_on(hw, m.bus, m.load, now, end - now)
+        m.moving_until = end - 1 + hw.bus_bytes - 1
+    return end
+
+
+@jit
+def _run_array(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any, finished: Any) -> int:
+    """The array, alone: from cycle ``now`` to before ``until``, or to after what it takes or finishes."""
     array_wake = _array_wake(m, now)
-    if until <= now or array_wake > now:
-        return max(now, min(until, array_wake))
+    if array_wake > now:
+        return min(until, array_wake)
     if m.array.cycle_class == IDLE:
         return now
     settle_class(m, ARRAY, now)
@@ -274,9 +302,11 @@ def _skip(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any
         m.array.class_cycles[kind] = 0
     m.class_since[ARRAY] = end
     m.class_now[ARRAY] = m.array.cycle_class
+    m.class_key = -1
     if m.array.taken or m.array.retire:
-        _sequence(m, end - 1, ARRAY, m.array.taken, m.array.retire, 1, begun[1], finished[1])
-        _count_finished(m, end - 1)
+        m.load.taken = m.load.retire = m.drain.taken = m.drain.retire = 0
+        m.vector.taken = m.vector.retire = m.store.taken = m.store.retire = m.fetch.puts = 0
+        _sequence(m, end - 1, 1, begun, finished)
     return end
 
 
@@ -295,17 +325,20 @@ def run_machine(
     fetch_reset(hw, m.fetch)
     now = 0
     while now < limit:
-        ended = _wake(m, now, skip, headers)
+        changed = _offer_frontends(m, now, skip, headers)
+        _wake(m, now, skip, changed)
         _offer(hw, m, now)
         _arbitrate(hw, m)
         _tick_engines(hw, m, now, programs)
-        _sequence_all(m, now, skip, begun, finished)
+        _sequence(m, now, skip, begun, finished)
         _classify(m, now, log)
-        if ended:
+        if m.ended:
             for engine in range(ENGINE_COUNT):
                 settle_class(m, engine, now + 1)
             return now + 1
         now += 1
         if skip:
-            now = _skip(hw, m, now, min(_next_cycle(m, now - 1), limit), programs, begun, finished)
+            until = _quiet_until(m, now)
+            if until > now:
+                now = _skip(hw, m, now, min(until, limit), programs, begun, finished)
     return -1
