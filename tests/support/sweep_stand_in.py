@@ -17,6 +17,7 @@ from typing import Any
 from systola.driver.sweep.networks import Model
 from systola.driver.sweep.outcomes import Evaluation, PointOutcome, worker_name
 from systola.driver.sweep.points import Point
+from systola.hw.config import Config
 from systola.hw.errors import QuantizationError
 from systola.reports.schema import Bounded
 from systola.reports.sweep.results import Agreement, Estimate, NetworkResult, Resources, Roofline
@@ -70,7 +71,7 @@ def agree(model: Model, method: str, multiplier_bits: int, most_samples: int) ->
     return Agreement(most_samples, multiplier_bits / 20, "ref_output.npy")
 
 
-def prepare() -> None:
+def prepare(model: Model, config: Config) -> None:
     """Nothing is to be prepared."""
 
 

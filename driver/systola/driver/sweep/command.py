@@ -150,5 +150,6 @@ def _shown() -> Iterator[tuple[Callable[[str], None], Progress]]:
         try:
             yield notify, progress
         except KeyboardInterrupt:
-            console.print(f"{progress.ended:,} of {progress.total:,} points are kept; the same command goes on with the rest.")
+            if progress.total:
+                console.print(f"{progress.ended:,} of {progress.total:,} points are kept; the same command goes on.")
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,19 +13,19 @@ from pathlib import Path
 from systola.driver.sweep.networks import Model, measure_agreement, quantized
 from systola.driver.sweep.outcomes import Evaluation, PointOutcome, worker_name
 from systola.driver.sweep.points import Point
-from systola.hw.config import ClockConfig, Config, TechnologyConfig, config_from, load_config
+from systola.driver.sweep.space import DEFAULT_METHOD
+from systola.hw.config import ClockConfig, Config, TechnologyConfig, config_from
 from systola.hw.errors import ConfigError, MappingError, QuantizationError
 from systola.hw.params import Params
 from systola.hw.registers import Event
 from systola.mapper.compile import compile_network
-from systola.mapper.image import ProgramStep
 from systola.reports.actions import LayerActions
 from systola.reports.energy import inference_energy
 from systola.reports.resources import estimate_resources
 from systola.reports.sweep.arithmetic import arithmetic_actions
 from systola.reports.sweep.results import Estimate, NetworkResult, Resources, Roofline
 from systola.reports.technology import load_technology
-from systola.sim.cycles.run import run_image, run_program
+from systola.sim.cycles.run import run_image
 
 __all__ = ["EVALUATION", "evaluate_network", "evaluate_point"]
 
@@ -146,10 +147,11 @@ def _resources(params: Params) -> Resources:
     return Resources(lut4, ff, dsp, ebr, extrapolated=estimate.extrapolated)
 
 
-def compile_cycle_model() -> None:
-    """Run a program without instructions: the first run of a version compiles the cycle model, for all processes of a machine."""
-    run_program(ProgramStep({}, ()), Params(load_config("tiny")))
+def prepare(model: Model, config: Config) -> None:
+    """Compute one network once: the first time, compiler and cycle model are compiled, for all processes of a machine."""
+    with suppress(*UNUSABLE):
+        evaluate_network(model, DEFAULT_METHOD, config)
 
 
-EVALUATION = Evaluation(evaluate_point, measure_agreement, compile_cycle_model)
+EVALUATION = Evaluation(evaluate_point, measure_agreement, prepare)
 """The cycle model for cycles, golden for accuracy."""

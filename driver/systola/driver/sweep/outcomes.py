@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from systola.driver.sweep.networks import Model
 from systola.driver.sweep.points import Point
+from systola.hw.config import Config
 from systola.reports.sweep.results import Agreement, NetworkResult, Resources, State
 
 __all__ = ["Evaluation", "PointOutcome", "Progress", "worker_name"]
@@ -29,11 +30,11 @@ class PointOutcome:
 @dataclass(frozen=True)
 class Evaluation:
     """What workers compute: functions that they can import. ``agreement`` is of a model, a method, the multiplier's bits and the
-    most samples. ``prepare``: what one worker does before all others begin, so that they need not."""
+    most samples. ``prepare``: what one worker does before the others begin, so that they need not; of a model and the base."""
 
     point: Callable[[Point, Sequence[Model]], PointOutcome]
     agreement: Callable[[Model, str, int, int], Agreement | None]
-    prepare: Callable[[], None]
+    prepare: Callable[[Model, Config], None]
 
 
 @dataclass

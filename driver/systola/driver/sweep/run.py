@@ -62,14 +62,14 @@ def sweep(
     _check_weights(space, models)
     strategy = make_strategy(maker, space)
     with _closing(make_executor()) as executor:
-        notify("preparing; the first time, the cycle model is compiled: some minutes")
-        executor.submit(evaluation.prepare).result()
         notify("reading the models")
         definition = _definition(space, base, models, _describe(models, executor))
         folder = output_folder(options.output)
         with Store(folder, definition, tool_versions(*PACKAGES), executor.name) as store:
             if options.retry_failed:
                 store.forget_failed()
+            notify("preparing; the first time, compiler and cycle model are compiled: some minutes")
+            executor.submit(evaluation.prepare, models[0], base).result()
             notify("sweeping")
             run_sweep(
                 strategy, models, executor, store, evaluation, accuracy_samples=space.accuracy.samples, progress=progress,

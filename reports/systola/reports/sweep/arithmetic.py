@@ -4,39 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from systola.hw.isa import Instruction, Opcode
+import numpy as np
+
+from systola.hw.isa import ENGINES, HEADER, INSTRUCTIONS, Instruction, Opcode
 from systola.hw.params import Params
 from systola.mapper.image import Image, ProgramStep
 from systola.reports.actions import Arithmetic, LayerActions, instruction_actions
 
 __all__ = ["arithmetic_actions"]
 
+FIELDS = ("op", "count_n", "count_y", "count_x", "count_ky", "count_kx", "step_x", "column_mode", "stage_b", "operand")
+"""What the number of lane operations depends on."""
+
 
 def arithmetic_actions(image: Image, params: Params) -> LayerActions:
     """The lane operations of drain and vector instructions, summed into one layer. Instructions that count alike are counted
     once, times their number."""
-    alike: dict[tuple[int, ...], tuple[Instruction, int]] = {}
-    for instruction in _instructions(image):
-        key = _key(instruction)
-        first, number = alike.get(key, (instruction, 0))
-        alike[key] = (first, number + 1)
     result = LayerActions(1)
-    for instruction, number in alike.values():
+    for instruction, number in _alike(image):
         counts = instruction_actions(instruction, params)
         result.add(0, {name: number * count for name, count in counts.items() if isinstance(name, Arithmetic)})
     return result
 
 
-def _instructions(image: Image) -> Iterator[Instruction]:
-    for step in image.steps:
-        if isinstance(step, ProgramStep):
-            yield from (i for i in step.instructions if i.opcode in (Opcode.DRAIN, Opcode.VECTOR))
-
-
-_FIELDS = ("op", "count_n", "count_y", "count_x", "count_ky", "count_kx", "step_x", "column_mode", "stage_b", "operand")
-
-
-def _key(instruction: Instruction) -> tuple[int, ...]:
-    """What the number of lane operations depends on."""
-    get = instruction.fields.get
-    return (instruction.opcode, *[get(name, 0) for name in _FIELDS])
+def _alike(image: Image) -> Iterator[tuple[Instruction, int]]:
+    """Kinds of instructions with FIELDS alone, and how many there are of each."""
+    programs = [step for step in image.steps if isinstance(step, ProgramStep)]
+    for step in programs:
+        for opcode in (Opcode.DRAIN, Opcode.VECTOR):
+            columns = {item.name: number for number, item in enumerate((*HEADER, *INSTRUCTIONS[opcode][1]))}
+            names = [name for name in FIELDS if name in columns]
+            table = step.table(ENGINES[opcode - 1])[:, [columns[name] for name in names]]
+            rows, numbers = np.unique(table, axis=0, return_counts=True)
+            for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
+                yield Instruction(opcode, dict(zip(names, row, strict=True))), number
