@@ -365,9 +365,9 @@ def test_equals_rtl_on_presets(opcode: Opcode, preset: str) -> None:
 @pytest.mark.slow
 @each_opcode
 @each_shape
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_equals_rtl_for_long(opcode: Opcode, shape: tuple[int, int, int, int], seed: int) -> None:
-    check(run_rtl(make_params(*shape), opcode, seed, count=60, most_cycles=20_000), opcode)
+    check(run_rtl(make_params(*shape), opcode, seed, count=60, most_cycles=8000), opcode)
 
 
 @each_opcode
