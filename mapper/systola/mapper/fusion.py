@@ -187,19 +187,20 @@ class Fusion:
         sizes = [size * multiple for size in pieces(output.height // multiple)]
         sizes = [size for size in sizes if size < output.height]
         for rows in sizes[-_MAX_BAND_CHOICES:] if len(sizes) > _MAX_BAND_CHOICES else sizes:
+            bands = self._chain(first, last, rows)
+            again = self._operands_in_input(first, last, homes, bands)
             for ahead in _AHEAD:
-                tiling = self._tiling(first, last, homes, rows, ahead, fixed)
+                tiling = self._tiling(first, last, homes, rows, ahead, fixed, bands, again)
                 if tiling is not None:
                     yield tiling
 
     def _tiling(
-        self, first: int, last: int, homes: FusedHomes, rows: int, ahead: int, fixed: dict[tuple[str, int, int], int]
+        self, first: int, last: int, homes: FusedHomes, rows: int, ahead: int, fixed: dict[tuple[str, int, int], int],
+        bands: list[Bands], again: frozenset[int],
     ) -> FusedTiling | None:
         """The tiling with bands of ``rows`` rows; None if it does not fit the scratchpad."""
-        bands = self._chain(first, last, rows)
-        again = self._operands_in_input(first, last, homes, bands)
         rings: list[Ring | None] = []
-        buffers = dict(fixed)
+        buffers, room_left = dict(fixed), self.params.scratchpad_words - sum(fixed.values())
         for number, index in enumerate(range(first, last + 1)):
             ring = None
             if index > first or not homes.input:
@@ -207,6 +208,9 @@ class Fusion:
                 ring = self._ring(last, rows, index, bands[number], room, loaded=index == first)
                 layout = self.shape(index).input
                 buffers["ring", index, 0] = layout.planes * ring.rows * layout.width
+                room_left -= buffers["ring", index, 0]
+                if room_left < 0:
+                    return None
             rings.append(ring)
             if self._operand(index) is not None and not homes.operands[number] and index not in again:
                 buffers |= self._operand_buffers(index, int(bands[number + 1].fresh_counts.max()))
@@ -254,16 +258,14 @@ class Fusion:
 
     def _operands_in_input(self, first: int, last: int, homes: FusedHomes, bands: list[Bands]) -> frozenset[int]:
         """Layers whose second operand is the group's input, with every row in the band in which it is needed."""
-        if homes.input:
-            return frozenset()
         layers, found = self.net.layers, []
         source = layers[first]
+        if homes.input or isinstance(source, HostLayer):
+            return frozenset()
         for number, index in enumerate(range(first, last + 1)):
             made = bands[number + 1]
             if (
-                self._operand(index) is not None
-                and not isinstance(source, HostLayer)
-                and self._operand(index) == source.input
+                self._operand(index) == source.input
                 and self._same_extent(source.input, layers[index].output)
                 and bool(((made.fresh_low >= bands[0].low) & (made.high <= bands[0].high)).all())
             ):
