@@ -272,8 +272,7 @@ def _skip(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any
     with."""
     streams = 0
     memory_wake = _memory_wake(m, now)
-    others = m.fetch.request_valid | m.store.request_valid | m.store.beat_valid | m.store.read_valid
-    if memory_wake <= now and others == 0 and m.fetch.wake > now and m.store.wake > now:
+    if memory_wake <= now and _only_loads(m, now):
         streams = stream_cycles(hw, m.bus, m.load, now, m.frontends[LOAD].valid)
     until = min(until, now + streams, m.fetch.wake, m.store.wake) if streams else min(until, memory_wake)
     if until <= now:
@@ -283,6 +282,15 @@ def _skip(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any
         stream_on(hw, m.bus, m.load, now, end - now)
         m.moving_until = end - 1 + hw.bus_bytes - 1
     return end
+
+
+@jit
+def _only_loads(m: Record, now: int) -> bool:
+    """Whether on the memory's side, unless that does something new, only the load engine can move: others sleep, or fetch waits
+    behind load's own request."""
+    if m.fetch.wake <= now or m.store.wake <= now or m.store.request_valid | m.store.beat_valid | m.store.read_valid:
+        return False
+    return m.fetch.request_valid == 0 or (m.fetch.urgent == 0 and m.load.fork.splitter.valid != 0)
 
 
 @jit
