@@ -78,7 +78,7 @@ def front_table(results: SweepResults) -> Table:
     )
     table.add_column("point", no_wrap=True)
     for name in axes:
-        table.add_column(name, justify="right")
+        table.add_column(name.replace(".", ".\n").replace("_", "_\n"), justify="right")
     for name in (*objectives, *known):
         table.add_column(METRICS[name].title, justify="right")
     table.add_column("RTL")
