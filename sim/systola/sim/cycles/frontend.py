@@ -62,8 +62,8 @@ def frontend_offer(s: Record, headers: Record, counts: Record) -> None:
 
 @jit
 def frontend_tick(s: Record, now: int, taken: int) -> None:
-    """The edge at the end of the cycle. ``taken``: the engine took the instruction in this cycle. Sets ``wake``: but for ``arrives``,
-    ``taken`` and ``counts``, nothing happens before."""
+    """The edge at the end of the cycle. ``taken``: the engine took the instruction in this cycle. Sets ``wake``: but for
+    ``arrives``, ``taken`` and ``counts``, nothing happens before."""
     free = s.header & (s.blocked == 0)
     proper = s.header & (s.next < s.instructions)
     ending = s.header & (s.next == s.instructions)

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from systola.hw.isa import HEADER, INSTRUCTIONS, Instruction, Opcode
 from systola.hw.params import Params
 
-__all__ = ["HARDWARE", "NEVER", "Record", "hardware", "instruction_dtype", "instructions", "new_record", "state_dtype"]
+__all__ = ["HARDWARE", "NEVER", "Record", "hardware", "instruction_dtype", "instructions", "new_record", "state_dtype", "table_records"]
 
 Record = Any
 """An element of a recarray."""
@@ -52,7 +53,12 @@ def instructions(opcode: Opcode, program: Sequence[Instruction]) -> Any:
     names = [field.name for field in (*HEADER, *INSTRUCTIONS[opcode][1])]
     table = np.array([[i.fields.get(name, 0) for name in names] for i in program], np.int64).reshape(len(program), len(names))
     table[:, names.index("opcode")] = opcode
-    return table.reshape(-1).view(instruction_dtype(opcode)).view(np.recarray)
+    return table_records(opcode, table)
+
+
+def table_records(opcode: Opcode, table: NDArray[np.int64]) -> Any:
+    """The rows of ``ProgramStep.table`` as a recarray."""
+    return np.ascontiguousarray(table).reshape(-1).view(instruction_dtype(opcode)).view(np.recarray)
 
 
 _FACTS = (

@@ -16,7 +16,7 @@ from systola.hw.registers import CycleClass, Event
 from systola.mapper.image import Image, ProgramStep
 from systola.sim.cycles.frontend import HEADER_COLUMNS
 from systola.sim.cycles.machine import MACHINE, run_machine
-from systola.sim.cycles.records import Record, hardware, instructions, new_record
+from systola.sim.cycles.records import Record, hardware, new_record, table_records
 
 __all__ = ["CycleCounts", "ProgramCycles", "run_image", "run_program"]
 
@@ -29,8 +29,8 @@ UNIT_BYTES = 32
 class ProgramCycles:
     """What the model says of one program.
 
-    ``cycles``: of the run, as the register CYCLES has it. ``classes`` and ``events``: the counters. ``begun`` and ``finished``: of
-    each engine's instructions, in order, the cycle (0 is the run's first) in which it was taken and finished.
+    ``cycles``: of the run, as the register CYCLES has it. ``classes`` and ``events``: the counters. ``begun`` and ``finished``:
+    of each engine's instructions, in order, the cycle (0 is the run's first) in which it was taken and finished.
     ``class_changes``: rows (cycle, engine, class), if asked for.
     """
 
@@ -71,7 +71,7 @@ def run_image(image: Image, params: Params) -> CycleCounts:
 def run_program(step: ProgramStep, params: Params, *, log_rows: int = 0, skip: bool = True) -> ProgramCycles:
     """The cycles of one program. ``log_rows``: how many class changes to note, with ``skip`` False, which takes every cycle one
     by one (slower, the same result). Raises DeviceError if the program does not end."""
-    tables = [instructions(Opcode(engine + 1), step.of_engine(engine)) for engine in ENGINES]
+    tables = [table_records(Opcode(engine + 1), step.table(engine)) for engine in ENGINES]
     machine = _machine(step, [len(table) for table in tables])
     begun = tuple(np.zeros(len(table), np.int64) for table in tables)
     finished = tuple(np.zeros(len(table), np.int64) for table in tables)

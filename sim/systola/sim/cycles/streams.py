@@ -28,7 +28,8 @@ def stream_cycles(hw: Record, bus: Record, load: Record, now: int, instruction_v
         return 0
     if unpack.active == 0 or unpack.last_place != 0 or load.retiring != 0 or bus.read_beat == 0:
         return 0
-    if bus.debt_cycle != now - 1 or bus.debt > hw.dram_bytes_per_cycle or hw.bus_bytes > hw.dram_bytes_per_cycle:
+    rate = hw.dram_bytes_per_cycle
+    if bus.debt_cycle != now - 1 or bus.debt > 2 * rate or hw.bus_bytes > rate:
         return 0
     if bus.reads_requested != bus.reads_held or bus.writes_requested != bus.writes_ended:
         return 0
@@ -58,5 +59,6 @@ def stream_on(hw: Record, bus: Record, load: Record, now: int, cycles: int) -> N
     load.taken = load.retire = 0
     bus.read_beat += cycles
     bus.read_beats += cycles
-    bus.debt, bus.debt_cycle = hw.bus_bytes, now + cycles - 1
+    bus.debt = max(hw.bus_bytes, bus.debt - cycles * (hw.dram_bytes_per_cycle - hw.bus_bytes))  # a beat costs it less than it gains
+    bus.debt_cycle = now + cycles - 1
     load.wake = bus.wake = now + cycles
