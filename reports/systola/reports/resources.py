@@ -20,7 +20,7 @@ from systola.reports.resources_memory import Storage, storage
 
 __all__ = [
     "DEVICES", "LUT4_PER_CARRY", "LUT4_PER_RAM", "UNITS", "Device", "Estimate", "Resources", "Shortage", "UnitResources",
-    "estimate_resources", "evaluate", "features", "fits", "load_model", "multipliers", "outside",
+    "estimate_resources", "evaluate", "features", "fits", "load_model", "multipliers", "outside", "term_value",
 ]  # fmt: skip
 
 LUT4_PER_CARRY = 2
@@ -165,42 +165,49 @@ def multipliers(params: Params) -> dict[str, int]:
 
 
 def features(params: Params) -> dict[str, float]:
-    """What the terms of the model are products of."""
+    """What the terms of the model are products of, and ``queue_units``, which is a parameter alone.
+
+    ``slots``: sums of a lane in the vector engine. ``joined_bytes``: of a word that several beats make. ``fetch_joined``,
+    ``fetch_buffered``: the same for instructions, or the width of the buffer where a beat is more than one. ``queue_deep``,
+    ``queue_block``: 1 where an instruction queue is more than one piece of distributed RAM deep, or is block RAM.
+    """
     p, bus, vector = params, params.config.bus, params.config.vector
+    stores = storage(p)
     return {
         "rows": p.rows,
         "columns": p.columns,
         "lanes": p.lanes,
-        "row_groups": p.row_groups,
-        "column_groups": p.column_groups,
-        "segments": p.segments,
         "sum_bits": p.partial_sum_bits,
+        "adder_bits": p.columns * ((p.rows - 1) * p.partial_sum_bits + 32),
+        "array_bits": _array_bits(p),
         "banks": p.banks,
         "address_bits": p.scratchpad_address_bits,
-        "accumulator_address_bits": p.accumulator_address_bits,
         "multiplier_bits": p.multiplier_bits,
         "taps": p.taps,
-        "untapped": int(p.taps == 0),
-        "tap_depth": vector.tap_depth if p.taps else 0,
+        "slots": max(1, p.taps),
+        "tap_depth": vector.tap_depth,
         "table_lanes": min(vector.table_lanes, p.lanes),
         "bus_bytes": p.bus_bytes,
         "bus_address_bits": bus.address_bits,
         "outstanding_bits": bus.read_outstanding.bit_length() + bus.write_outstanding.bit_length(),
-        "queue_bits": p.config.queue.units.bit_length(),
-        "array_bits": _array_bits(p),
         "joined_bytes": max(0, p.lanes - p.bus_bytes),
-        **{f"{unit}_ram": store.distributed for unit, store in storage(p).items()},
+        "fetch_joined": max(0, 16 - p.bus_bytes),
+        "fetch_buffered": p.bus_bytes if p.bus_bytes > 16 else 0,
+        "queue_units": p.config.queue.units,
+        "queue_bits": p.config.queue.units.bit_length(),
+        "queue_deep": int(p.config.queue.units > 8),
+        "queue_block": int(stores["frontends"].block > 0),
     }
 
 
 def _array_bits(params: Params) -> int:
     """Registers of the systolic array: two weights, a product and a sum for a processing element; the skew; weights that wait
-    for rows that follow; between segments, what goes in and sums that wait."""
+    for rows that follow; between segments, what goes in, without the weights of segments passed, and sums that wait."""
     p = params
     elements = p.rows * p.columns * (32 + p.partial_sum_bits)
     skew = 8 * p.rows * (p.rows + 1) // 2
     waiting = 8 * p.rows * max(0, p.rows - p.columns)
-    into_segment = 8 * (p.rows + p.lanes) + 2 * p.rows
+    into_segment = 10 * p.rows + 4 * p.lanes
     between = (p.segments - 1) * (into_segment + p.columns * p.partial_sum_bits // 2)
     return elements + skew + waiting + between
 

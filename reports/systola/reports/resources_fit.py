@@ -23,44 +23,48 @@ RESOURCES = ("logic", "ff")
 
 TERMS: dict[str, dict[str, tuple[str, ...]]] = {
     "array": {
-        "logic": ("1", "address_bits", "rows * columns * sum_bits", "columns", "rows"),
+        "logic": ("1", "columns"),
         "ff": ("1", "address_bits", "array_bits", "columns"),
     },
     "drain": {
-        "logic": ("1", "address_bits", "columns", "columns * multiplier_bits", "lanes"),
-        "ff": ("1", "address_bits", "columns", "columns * multiplier_bits", "lanes"),
+        "logic": ("1", "columns", "columns * multiplier_bits"),
+        "ff": ("1", "columns", "columns * multiplier_bits"),
     },
     "vector": {
-        "logic": ("1", "address_bits", "lanes", "lanes * taps", "lanes * multiplier_bits", "lanes * table_lanes", "vector_ram"),
-        "ff": ("1", "address_bits", "lanes", "lanes * taps", "lanes * multiplier_bits", "vector_ram"),
+        "logic": ("1", "lanes", "lanes * slots", "lanes * multiplier_bits", "lanes * table_lanes"),
+        "ff": ("1", "lanes", "lanes * slots", "lanes * multiplier_bits"),
     },
     "load": {
-        "logic": ("1", "bus_address_bits", "lanes", "bus_bytes"),
+        "logic": ("1", "bus_address_bits", "bus_bytes"),
         "ff": ("1", "address_bits", "bus_address_bits", "joined_bytes"),
     },
     "store": {
-        "logic": ("1", "bus_address_bits", "lanes", "bus_bytes"),
-        "ff": ("1", "address_bits", "bus_address_bits", "lanes", "bus_bytes"),
+        "logic": ("1", "bus_address_bits", "bus_bytes"),
+        "ff": ("1", "bus_address_bits", "lanes", "bus_bytes"),
     },
     "scratchpad": {
-        "logic": ("1", "banks * lanes", "lanes", "banks * address_bits"),
-        "ff": ("1", "banks * lanes", "lanes", "banks"),
+        "logic": ("1", "banks * lanes", "banks * address_bits"),
+        "ff": ("banks * lanes", "lanes", "banks"),
     },
     "fetch": {
-        "logic": ("1", "bus_address_bits", "bus_bytes"),
-        "ff": ("1", "bus_address_bits", "bus_bytes"),
+        "logic": ("1", "bus_address_bits", "fetch_buffered"),
+        "ff": ("1", "bus_address_bits", "fetch_joined", "fetch_buffered"),
     },
     "guard": {
-        "logic": ("1", "bus_address_bits", "bus_bytes", "guard_ram"),
+        "logic": ("1", "bus_address_bits", "bus_bytes", "outstanding_bits"),
         "ff": ("1", "bus_address_bits", "bus_bytes", "outstanding_bits"),
     },
     "frontends": {
-        "logic": ("1", "frontends_ram", "queue_bits"),
-        "ff": ("1", "queue_bits"),
+        "logic": ("1", "queue_bits", "queue_deep"),
+        "ff": ("1", "queue_bits", "queue_block"),
     },
     "control": {"logic": ("1",), "ff": ("1",)},
-}  # fmt: skip
+}
 """What each unit's resources are sums of, as its RTL has it; each with a coefficient that is not negative."""
+
+
+KNOWN: dict[tuple[str, str], dict[str, float]] = {("array", "logic"): {"adder_bits": 1.0}}
+"""Coefficients that are not fitted: a bit of an adder is half a CCU2C, in the array, where most of them are."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class Point:
     name: str
     features: Mapping[str, float]
     value: float
+    ram: int
+    """Distributed RAM beside it, TRELLIS_DPR16X4."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,8 @@ def points(counts: Mapping[str, Any]) -> dict[str, dict[str, list[Point]]]:
                 continue
             cells = [entry["units"][part]["cells"] for part in parts]
             for resource in RESOURCES:
-                found[unit][resource].append(Point(name, values, sum(count(c, resource) for c in cells)))
+                value, ram = sum(count(c, resource) for c in cells), sum(c["TRELLIS_DPR16X4"] for c in cells)
+                found[unit][resource].append(Point(name, values, value, ram))
     return found
 
 
@@ -109,7 +116,10 @@ def count(cells: Mapping[str, int], resource: str) -> int:
 def fit_model(counts: Mapping[str, Any]) -> dict[str, dict[str, Fit]]:
     """By unit and resource."""
     return {
-        unit: {resource: _fit(TERMS[unit][resource], found) for resource, found in by_resource.items()}
+        unit: {
+            resource: _fit(TERMS[unit][resource], KNOWN.get((unit, resource), {}), found)
+            for resource, found in by_resource.items()
+        }
         for unit, by_resource in points(counts).items()
     }
 
@@ -140,14 +150,14 @@ def fit_whole(counts: Mapping[str, Any], fits: Mapping[str, Mapping[str, Fit]]) 
         sums: dict[str, list[float]] = {}
         for unit, by_resource in measured.items():
             for point in by_resource[fitted]:
-                ram = LUT4_PER_RAM * point.features.get(f"{unit}_ram", 0) if resource == "lut4" else 0
                 total = sums.setdefault(point.name, [0.0, 0.0])
-                total[0] += point.value + ram
-                total[1] += fits[unit][fitted].left_out.get(point.name, point.value) + ram
+                total[0] += point.value + LUT4_PER_RAM * point.ram * (resource == "lut4")
+                total[1] += fits[unit][fitted].left_out[point.name] + LUT4_PER_RAM * point.ram * (resource == "lut4")
         errors = [predicted / actual - 1 for actual, predicted in sums.values()]
         ratios = [
             count(entry["cells"], resource) / _sum_of_parts(counts["configurations"][name], resource)
             for name, entry in counts["whole"].items()
+            if {part for parts in UNITS.values() for part in parts} <= counts["configurations"][name]["units"].keys()
         ]
         ratio = float(np.mean(ratios))
         found[resource] = Whole(
@@ -168,34 +178,39 @@ def ranges(counts: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     return {name: (min(f[name] for f in found), max(f[name] for f in found)) for name in described}
 
 
-def _fit(terms: Sequence[str], found: list[Point]) -> Fit:
-    coefficients = _solve(terms, found)
+def _fit(terms: Sequence[str], known: Mapping[str, float], found: list[Point]) -> Fit:
+    coefficients = _solve(terms, known, found)
     fitted = [evaluate(coefficients, p.features) / p.value - 1 for p in found]
-    left_out = (
-        {p.name: evaluate(_solve(terms, [other for other in found if other.features != p.features]), p.features) for p in found}
-        if len(found) > 1
-        else {}
-    )
-    errors = [left_out[p.name] / p.value - 1 for p in found if p.name in left_out]
+    left_out: dict[str, float] = {}
+    for point in found:
+        others = [p for p in found if not _same(terms, p, point)]
+        left_out[point.name] = evaluate(_solve(terms, known, others), point.features)
+    errors = [left_out[p.name] / p.value - 1 for p in found]
     return Fit(
         terms=coefficients,
         largest_fit_error=_largest(fitted),
         largest_error=_largest(errors),
-        rms_error=float(np.sqrt(np.mean(np.square(errors)))) if errors else 0.0,
+        rms_error=float(np.sqrt(np.mean(np.square(errors)))),
         left_out=left_out,
     )
 
 
-def _solve(terms: Sequence[str], found: list[Point]) -> dict[str, float]:
+def _same(terms: Sequence[str], one: Point, other: Point) -> bool:
+    """The same unit, as far as the model can tell, perhaps in two configurations: both are left out together."""
+    return one.value == other.value and all(term_value(t, one.features) == term_value(t, other.features) for t in terms)
+
+
+def _solve(terms: Sequence[str], known: Mapping[str, float], found: list[Point]) -> dict[str, float]:
     """Least squares of the relative errors. Terms whose coefficient comes out negative are left out, the most negative first."""
     left = list(terms)
+    wanted = np.array([1 - evaluate(known, p.features) / p.value for p in found])
     while True:
         matrix = np.array([[term_value(term, p.features) / p.value for term in left] for p in found])
         scale = np.maximum(np.abs(matrix).max(axis=0), 1e-12)
-        solution: NDArray[np.float64] = np.linalg.lstsq(matrix / scale, np.ones(len(found)), rcond=1e-9)[0] / scale
+        solution: NDArray[np.float64] = np.linalg.lstsq(matrix / scale, wanted, rcond=1e-9)[0] / scale
         worst = int(np.argmin(solution * scale))
         if solution[worst] >= 0:
-            return {term: float(f"{value:.5g}") for term, value in zip(left, solution, strict=True)}
+            return {**{term: float(f"{value:.5g}") for term, value in zip(left, solution, strict=True)}, **known}
         del left[worst]
 
 
