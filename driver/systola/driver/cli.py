@@ -1,4 +1,4 @@
-"""The command line: ``systola run | check | compile | verilog | sweep``.
+"""The command line: ``systola run | check | compile | verilog | sweep | search``.
 
 What takes long to import (Amaranth, matplotlib) is imported where it is used, so that errors and help come at once.
 """
@@ -20,6 +20,7 @@ from rich.table import Table
 from systola.driver.flow import Options, prepare, run, with_dram
 from systola.driver.open import BACKENDS
 from systola.driver.samples import load_samples, stacked
+from systola.driver.search.command import search_command
 from systola.driver.sweep.command import sweep_command
 from systola.hw.config import load_config
 from systola.hw.errors import ConfigError, MismatchError, SystolaError
@@ -191,6 +192,7 @@ def verilog(accel: Accel, output: Folder) -> None:
 
 
 app.command("sweep")(sweep_command)
+app.command("search")(search_command)
 
 
 def _console() -> Console:

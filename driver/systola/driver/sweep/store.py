@@ -72,6 +72,11 @@ class Store:
         """The agreements that have been measured."""
         return set(map(tuple, self._connection.execute("SELECT network, method, multiplier_bits FROM agreements")))
 
+    def agreement_values(self, network: str) -> dict[tuple[str, int], float]:
+        """A network's agreements by method and multiplier's bits; those that could not be measured are not in it."""
+        query = "SELECT method, multiplier_bits, top1 FROM agreements WHERE network = ? AND top1 IS NOT NULL"
+        return {(row[0], row[1]): row[2] for row in self._connection.execute(query, (network,))}
+
     def points(self, hashes: Collection[str]) -> dict[str, PointResult]:
         """Points by hash, as ``load_results`` gives them."""
         return {point.hash: point for point in read_points(self._connection, self._definition, hashes)}

@@ -1,0 +1,1 @@
+"""Searches: limits are stated, and the accelerators that meet them come out. Built on ``systola.driver.sweep``."""
