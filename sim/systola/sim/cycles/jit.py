@@ -15,7 +15,7 @@ import numba
 
 from systola.hw import isa, latencies, registers
 
-__all__ = ["jit"]
+__all__ = ["jit", "jit_inlined"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -40,3 +40,9 @@ def jit(function: Function) -> Function:
     It must not allocate: without numba's runtime, arrays are not reference-counted, which would take most of the time.
     """
     return cast("Function", numba.njit(cache=True, nogil=True, _nrt=False)(function))
+
+
+def jit_inlined(function: Function) -> Function:
+    """As ``jit``, but always a part of its caller: for what is called in every cycle from one place, above all with arrays, which
+    are seven numbers each when they are handed over."""
+    return cast("Function", numba.njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function))

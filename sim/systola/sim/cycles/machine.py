@@ -16,7 +16,7 @@ from systola.sim.cycles.classes import CLASS_COUNT, CLEARING_CYCLES, enter_class
 from systola.sim.cycles.drain import DRAIN_STATE, drain_offer, drain_tick
 from systola.sim.cycles.fetch import FETCH_STATE, fetch_offer, fetch_reset, fetch_tick
 from systola.sim.cycles.frontend import FRONTEND_STATE, frontend_offer, frontend_tick
-from systola.sim.cycles.jit import jit
+from systola.sim.cycles.jit import jit, jit_inlined
 from systola.sim.cycles.load import LOAD_STATE, load_offer, load_reset, load_tick
 from systola.sim.cycles.records import NEVER, Record, state_dtype
 from systola.sim.cycles.store import STORE_STATE, store_offer, store_reset, store_tick
@@ -28,6 +28,8 @@ __all__ = ["MACHINE", "run_machine"]
 LOAD, ARRAY, DRAIN, VECTOR, STORE = (int(engine) for engine in Engine)
 ENGINE_COUNT = len(ENGINES)
 IDLE, DRAM_LATENCY = int(CycleClass.IDLE), int(CycleClass.DRAM_LATENCY)
+RUN_CLASSES = tuple(int(kind) for kind in (CycleClass.BUSY, CycleClass.WEIGHTS, CycleClass.SETUP, CycleClass.FLUSH))
+"""Classes of the cycles that ``array_run`` runs."""
 
 MACHINE = state_dtype(
     "moving_until",  # the last cycle in which the bus counts as moving
@@ -66,7 +68,7 @@ MACHINE = state_dtype(
 )
 
 
-@jit
+@jit_inlined
 def _memory_wake(m: Record, now: int) -> int:
     """The first cycle, ``now`` or later, in which load, store, fetch or bus has something to do. A request to the scratchpad may
     be granted in any cycle; here and for the other units."""
@@ -75,25 +77,25 @@ def _memory_wake(m: Record, now: int) -> int:
     return min(m.bus.wake, m.fetch.wake, m.load.wake, m.store.wake)
 
 
-@jit
+@jit_inlined
 def _array_wake(m: Record, now: int) -> int:
     wake: int = m.array.wake
     return now if m.array.weights_valid else wake
 
 
-@jit
+@jit_inlined
 def _drain_wake(m: Record, now: int) -> int:
     wake: int = m.drain.wake
     return now if m.drain.acc_valid | m.drain.read_valid | m.drain.write_valid else wake
 
 
-@jit
+@jit_inlined
 def _vector_wake(m: Record, now: int) -> int:
     wake: int = m.vector.wake
     return now if m.vector.read_valid | m.vector.write_valid else wake
 
 
-@jit
+@jit_inlined
 def _offer_frontends(m: Record, now: int, skip: int, headers: Any) -> int:
     """Front ends that are awake offer; bits of the engines whose ``valid`` changed. Nothing changes while all sleep."""
     m.freed = 0
@@ -114,7 +116,7 @@ def _offer_frontends(m: Record, now: int, skip: int, headers: Any) -> int:
     return changed
 
 
-@jit
+@jit_inlined
 def _wake(m: Record, now: int, skip: int, changed: int) -> None:
     """Which units are awake in this cycle; ``changed``: of ``_offer_frontends``."""
     every = skip == 0
@@ -124,7 +126,7 @@ def _wake(m: Record, now: int, skip: int, changed: int) -> None:
     m.vector_awake = every or changed & 1 << VECTOR != 0 or now >= _vector_wake(m, now)
 
 
-@jit
+@jit_inlined
 def _offer(hw: Record, m: Record, now: int) -> None:
     """The outputs of the units that are awake; those of the others are as they were."""
     if m.memory_awake:
@@ -141,7 +143,7 @@ def _offer(hw: Record, m: Record, now: int) -> None:
         vector_offer(hw, m.vector, now)
 
 
-@jit
+@jit_inlined
 def _arbitrate(hw: Record, m: Record) -> None:
     """A bank serves the first of its requesters; a bit for each bank."""
     banks = hw.banks - 1
@@ -163,7 +165,7 @@ def _arbitrate(hw: Record, m: Record) -> None:
     m.load_write_ready = (m.load.write_valid << (m.load.write_address & banks)) & ~taken != 0
 
 
-@jit
+@jit_inlined
 def _tick_memory(hw: Record, m: Record, now: int, load_program: Any, store_program: Any) -> None:
     bus, fetch, load, store, frontends = m.bus, m.fetch, m.load, m.store, m.frontends
     load_tick(hw, load, now, frontends[LOAD].valid, load_program, bus.load_ready, bus.beat_to_load, m.load_write_ready)
@@ -180,7 +182,7 @@ def _tick_memory(hw: Record, m: Record, now: int, load_program: Any, store_progr
         m.moving_until = now + hw.bus_bytes - 1
 
 
-@jit
+@jit_inlined
 def _tick_engines(hw: Record, m: Record, now: int, programs: Any) -> None:
     """Ticks of those awake; those asleep take and finish nothing."""
     frontends = m.frontends
@@ -202,7 +204,7 @@ def _tick_engines(hw: Record, m: Record, now: int, programs: Any) -> None:
         m.array.taken = m.array.retire = 0
 
 
-@jit
+@jit_inlined
 def _sequence(m: Record, now: int, skip: int, begun: Any, finished: Any) -> None:
     """What was taken and finished is noted, and front ends tick. The counts change for the next cycle."""
     taken = m.load.taken | m.array.taken << 1 | m.drain.taken << 2 | m.vector.taken << 3 | m.store.taken << 4
@@ -235,7 +237,7 @@ def _count_finished(m: Record, now: int, retire: int, finished: Any) -> None:
             m.counts[engine] += 1
 
 
-@jit
+@jit_inlined
 def _classify(m: Record, now: int, log: Any) -> None:
     """The classes of this cycle; a change goes to ``log``, as long as that has room."""
     moving = now <= m.moving_until
@@ -255,7 +257,7 @@ def _classify(m: Record, now: int, log: Any) -> None:
                 m.logged += 1
 
 
-@jit
+@jit_inlined
 def _quiet_until(m: Record, now: int) -> int:
     """The first cycle, ``now`` or later, in which other units than the array and the memory's have something to do, or a class
     changes of itself."""
@@ -266,7 +268,7 @@ def _quiet_until(m: Record, now: int) -> int:
     return first if now > CLEARING_CYCLES else min(first, CLEARING_CYCLES)
 
 
-@jit
+@jit_inlined
 def _skip(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any, finished: Any) -> int:
     """From cycle ``now`` to before ``until`` only the array and a burst that is loaded can move. Returns the cycle to go on
     with."""
@@ -284,7 +286,7 @@ def _skip(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any
     return end
 
 
-@jit
+@jit_inlined
 def _only_loads(m: Record, now: int) -> bool:
     """Whether on the memory's side, unless that does something new, only the load engine can move: others sleep, or fetch waits
     behind load's own request."""
@@ -293,7 +295,7 @@ def _only_loads(m: Record, now: int) -> bool:
     return m.fetch.request_valid == 0 or (m.fetch.urgent == 0 and m.load.fork.splitter.valid != 0)
 
 
-@jit
+@jit_inlined
 def _run_array(hw: Record, m: Record, now: int, until: int, programs: Any, begun: Any, finished: Any) -> int:
     """The array, alone: from cycle ``now`` to before ``until``, or to after what it takes or finishes."""
     array_wake = _array_wake(m, now)
@@ -305,7 +307,7 @@ def _run_array(hw: Record, m: Record, now: int, until: int, programs: Any, begun
     end = array_run(hw, m.array, now, until, m.frontends[ARRAY].valid, programs[1])
     if end == now:
         return now
-    for kind in range(CLASS_COUNT):
+    for kind in RUN_CLASSES:
         m.classes[ARRAY, kind] += m.array.class_cycles[kind]
         m.array.class_cycles[kind] = 0
     m.class_since[ARRAY] = end

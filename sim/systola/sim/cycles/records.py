@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from systola.hw.isa import HEADER, INSTRUCTIONS, Instruction, Opcode
 from systola.hw.params import Params
 
-__all__ = ["HARDWARE", "NEVER", "Record", "hardware", "instruction_dtype", "instructions", "new_record", "state_dtype", "table_records"]
+__all__ = [
+    "HARDWARE", "NEVER", "Record", "hardware", "instruction_dtype", "instructions", "new_record", "state_dtype", "table_records",
+]  # fmt: skip
 
 Record = Any
 """An element of a recarray."""

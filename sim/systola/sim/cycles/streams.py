@@ -59,6 +59,6 @@ def stream_on(hw: Record, bus: Record, load: Record, now: int, cycles: int) -> N
     load.taken = load.retire = 0
     bus.read_beat += cycles
     bus.read_beats += cycles
-    bus.debt = max(hw.bus_bytes, bus.debt - cycles * (hw.dram_bytes_per_cycle - hw.bus_bytes))  # a beat costs it less than it gains
+    bus.debt = max(hw.bus_bytes, bus.debt - cycles * (hw.dram_bytes_per_cycle - hw.bus_bytes))
     bus.debt_cycle = now + cycles - 1
     load.wake = bus.wake = now + cycles
