@@ -396,7 +396,7 @@ def test_accelerators(work: Path) -> None:
     assert margins[0] == "hash,meets_all,front,binding,--min-agreement,--max-latency" and len(margins) == 1 + POINTS
     assert front_table(found).row_count == len(paths)
     text = " ".join(remarks(found))
-    assert "80 MHz, as given" in text and "45nm" in text and "60 cycles, 4 bytes" in text and "all of the space" in text
+    assert "80 MHz, given" in text and "45nm" in text and "60 cycles, 4 bytes" in text and "all of the space" in text
 
 
 def agree_never(model: Model, method: str, bits: int, samples: int) -> Agreement | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from systola.hw.errors import ConfigError, MismatchError
+from systola.hw.errors import ConfigError, MismatchError, ToolError
 
 if TYPE_CHECKING:
     from systola.driver.search.plan import SearchOptions
@@ -114,13 +115,27 @@ def _run(options: SearchOptions, workers: int | None, cluster: str | None) -> No
         found = search(options, lambda: _executor(workers, cluster), EVALUATION, progress=progress, notify=notify)
     folder = options.output
     files = [write_csv(found.results, folder), *_write_parquet(found.results, folder), write_margins(found, folder)]
-    files += write_accelerators(found, folder)
+    files += [*_write_html(found, folder), *write_accelerators(found, folder)]
     _print(found, files)
     wrong = [f"{point.hash} ({v.network}: {v.reason or _difference(v)})" for point, v in found.verified if not v.equal]
     if wrong:
         raise MismatchError(f"RTL does not confirm {len(wrong)} of {len(found.verified)} runs: {'; '.join(wrong)}")
     if not found.results.front:
         raise typer.Exit(NOTHING_FOUND)
+
+
+def _write_html(found: Found, folder: Path) -> list[Path]:
+    """The page, the limits among its constraints; without Plotly it is said how to get it."""
+    from systola.reports.sweep.html import HTML_NAME, write_sweep_html
+
+    limits = tuple(limit.show() for limit in found.limits)
+    definition = replace(found.results.definition, constraints=(*found.results.definition.constraints, *limits))
+    try:
+        write_sweep_html(replace(found.results, definition=definition), folder / HTML_NAME)
+    except ToolError as error:
+        Console(stderr=True).print(f"{error}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        return []
+    return [folder / HTML_NAME]
 
 
 def _print(found: Found, files: list[Path]) -> None:

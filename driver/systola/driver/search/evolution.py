@@ -7,6 +7,7 @@ the same points again, and those in the database are told as they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import optuna
 
@@ -20,7 +21,7 @@ from systola.reports.sweep.results import Objective
 __all__ = ["POPULATION", "ConstrainedEvolution"]
 
 POPULATION = 24
-"""Points of a generation, and the most of a batch."""
+"""Trials of a generation; its new points are a batch."""
 
 MOST_ASKED_IN_VAIN = 1000
 MOST_EXCESS = 1e9
@@ -30,7 +31,8 @@ _DIRECTIONS = {"min": optuna.study.StudyDirection.MINIMIZE, "max": optuna.study.
 
 
 class ConstrainedEvolution:
-    """Generations of points; ``points`` are simulated at most. ``first``: positions on the axes to begin with, if there are."""
+    """Generations of points; ``points`` are simulated at most. ``values``: of each axis, those that are worth looking at.
+    ``first``: a value for each axis to begin with."""
 
     def __init__(
         self,
@@ -40,16 +42,18 @@ class ConstrainedEvolution:
         objectives: Sequence[Objective],
         points: int,
         seed: int,
-        first: Mapping[str, int] | None = None,
+        values: Mapping[str, Sequence[Any]],
+        first: Mapping[str, Any] | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.total = points
         self._maker, self._screen, self._limits, self._objectives = maker, screen, limits, objectives
-        self._distributions = {axis.name: _distribution(len(axis.values), axis.scale) for axis in maker.axes}
+        self._values = values
+        self._distributions = {axis.name: _distribution(len(values[axis.name]), axis.scale) for axis in maker.axes}
         sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
         self._study = optuna.create_study(directions=[_DIRECTIONS[o.direction] for o in objectives], sampler=sampler)
-        if first is not None:
-            self._study.enqueue_trial(dict(first))
+        if first is not None and all(value in values[name] for name, value in first.items()):
+            self._study.enqueue_trial({name: values[name].index(value) for name, value in first.items()})
         self._known: dict[str, Mapping[str, float]] = {}
         self._looked_at: dict[str, dict[str, float] | None] = {}
         self._asked: list[tuple[optuna.trial.Trial, str]] = []
@@ -73,25 +77,38 @@ class ConstrainedEvolution:
         self._asked.clear()
 
     def _generation(self) -> list[Point]:
-        """New points; what is known already, or aside, is told at once, so that the sampler moves on."""
+        """The new points of a generation, or of the next that has any. Constraints of the space hold for all of them."""
         batch: dict[str, Point] = {}
-        most = min(POPULATION, self.total - len(self._known))
+        most = self.total - len(self._known)
         vain = 0
-        while len(batch) < most and vain < MOST_ASKED_IN_VAIN:
-            vain += 1
-            trial = self._study.ask(self._distributions)
-            fields = self._maker.fields([axis.values[trial.params[axis.name]] for axis in self._maker.axes])
-            if not self._maker.allowed(fields):
-                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                continue
-            point = self._maker.point(fields, len(self._looked_at))
-            if point.hash in self._known:
-                self._tell(trial, self._known[point.hash])
-            elif self._passes(point, trial):
-                if point.hash not in batch:
-                    batch[point.hash], vain = point, 0
-                self._asked.append((trial, point.hash))
+        while not batch and vain < MOST_ASKED_IN_VAIN:
+            for _ in range(POPULATION):
+                vain += 1
+                trial, point = self._ask()
+                if point is not None and self._is_new(trial, point):
+                    batch.setdefault(point.hash, point)
+                if len(batch) == most:
+                    break
         return list(batch.values())
+
+    def _ask(self) -> tuple[optuna.trial.Trial, Point | None]:
+        """A trial, and its point if the space's constraints hold; if not, the trial is told."""
+        trial = self._study.ask(self._distributions)
+        fields = self._maker.fields([self._values[axis.name][trial.params[axis.name]] for axis in self._maker.axes])
+        if self._maker.allowed(fields):
+            return trial, self._maker.point(fields, len(self._looked_at))
+        self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return trial, None
+
+    def _is_new(self, trial: optuna.trial.Trial, point: Point) -> bool:
+        """Whether the point is to be simulated: then its trial waits. What is known, or aside, is told at once."""
+        if point.hash in self._known:
+            self._tell(trial, self._known[point.hash])
+            return False
+        if not self._passes(point, trial):
+            return False
+        self._asked.append((trial, point.hash))
+        return True
 
     def _passes(self, point: Point, trial: optuna.trial.Trial) -> bool:
         """Whether the point is to be simulated; if not, its trial is told."""

@@ -233,8 +233,8 @@ def remarks(found: Found) -> Iterator[str]:
     yield text
     yield f"Energy and power: table {config.technology.name}, dynamic only."
     if "clock.frequency_mhz" not in found.plan.axes:
-        yield f"Clock: {config.clock.frequency_mhz:g} MHz, as given; whether a design reaches it is for place and route to say."
-    yield f"DRAM: {config.dram.latency_cycles} cycles, {config.dram.bytes_per_cycle} bytes a cycle, as given."
+        yield f"Clock: {config.clock.frequency_mhz:g} MHz, given, not estimated: whether a design reaches it is for place and route to say."
+    yield f"DRAM: {config.dram.latency_cycles} cycles, {config.dram.bytes_per_cycle} bytes a cycle, given."
     yield from _resource_remarks(found)
     references = {n.agreement.reference for p in found.results.points for n in p.networks if n.agreement is not None}
     if references:

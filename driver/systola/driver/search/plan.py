@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ DEFAULT_BASE = "small"
 OBJECTIVES: Mapping[str, str] = {"latency": "latency_ms", "energy": "energy_uj", "power": "power_mw", "area": "lut4"}
 """Short names of metrics; every other metric goes by its own."""
 
+BITS_AXIS = "requantize.multiplier_bits"
 THE_BOARDS = ("dram.", "technology.")
 """Sections that a search does not choose."""
 
@@ -66,18 +67,25 @@ class Plan:
         return {axis.name: axis.values for axis in self.space.axis_definitions()}
 
     @property
-    def first(self) -> dict[str, int] | None:
-        """Where the base is on the axes, by position; None where it is not."""
+    def first(self) -> dict[str, Any]:
+        """The base's value on each axis."""
         fields = {METHOD_AXIS: DEFAULT_METHOD, **config_fields(self.base)}
-        positions = {name: values.index(fields[name]) for name, values in self.axes.items() if fields[name] in values}
-        return positions if positions.keys() == self.axes.keys() else None
+        return {name: fields[name] for name in self.axes}
 
     @property
     def quantizations(self) -> list[tuple[str, int]]:
         """Every quantization of the space: method and multiplier's bits."""
         methods = self.axes.get(METHOD_AXIS, (DEFAULT_METHOD,))
-        bits = self.axes.get("requantize.multiplier_bits", (self.base.requantize.multiplier_bits,))
+        bits = self.axes.get(BITS_AXIS, (self.base.requantize.multiplier_bits,))
         return [(method, width) for method in methods for width in bits]
+
+    def values(self, agreeing: Collection[tuple[str, int]]) -> dict[str, tuple[Any, ...]]:
+        """The values of each axis, of the quantization's only those that occur in a pair that is ``agreeing``; all if none is."""
+        found: dict[str, set[Any]] = {METHOD_AXIS: {m for m, _ in agreeing}, BITS_AXIS: {bits for _, bits in agreeing}}
+        return {
+            name: tuple(value for value in values if not agreeing or name not in found or value in found[name])
+            for name, values in self.axes.items()
+        }
 
 
 def is_calibrated(model: Model) -> bool:

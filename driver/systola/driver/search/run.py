@@ -156,7 +156,8 @@ def _strategy(plan: Plan, maker: PointMaker, screen: Screen, limits: Sequence[Li
             f"the space has more than {plan.points:,} points; searching it needs Optuna: pip install 'systola[sweep]'. Or let "
             f"--points be as many as it has (at most {MOST_COMBINATIONS:,})"
         ) from error
-    return ConstrainedEvolution(maker, screen, limits, plan.objectives, plan.points, plan.seed, plan.first)
+    values = plan.values(screen.agreeing())
+    return ConstrainedEvolution(maker, screen, limits, plan.objectives, plan.points, plan.seed, values, plan.first)
 
 
 @contextmanager

@@ -64,6 +64,15 @@ class Screen:
         excesses = self.excesses(point)
         return excesses is not None and all(excess <= 0 for excess in excesses.values())
 
+    def agreeing(self) -> list[tuple[str, int]]:
+        """The quantizations that meet a limit on agreement, method and multiplier's bits; none where there is no such limit."""
+        limits = [limit for limit in self._limits if {bound.metric for bound in limit.bounds} == {"agreement"}]
+        return [
+            choice
+            for choice, agreement in self._agreements.items()
+            if limits and all(limit.excess({"agreement": agreement}) <= 0 for limit in limits)
+        ]
+
     def reasons(self) -> Counter[str]:
         """How many of the points aside violate each limit; some violate several."""
         return Counter(option for c in self.aside.values() for option, excess in c.excesses.items() if excess > 0)
