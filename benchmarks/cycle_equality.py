@@ -1,9 +1,9 @@
-"""The cycle model beside the RTL, on many accelerators: every instruction's begin and end, every engine's class in every cycle, every
-counter, or the first difference.
+"""The cycle model beside the RTL, on many accelerators: every instruction's begin and end, every engine's class in every cycle,
+every counter, or the first difference.
 
-    python benchmarks/cycle_equality.py                    # all accelerators, all networks, 240 drawn graphs
-    python benchmarks/cycle_equality.py --only odd4 tiny   # some accelerators
-    python benchmarks/cycle_equality.py --drawn 20 --quick # small networks only
+    python benchmarks/cycle_equality.py                                   # all accelerators, all networks, 240 drawn graphs
+    python benchmarks/cycle_equality.py --full-size                       # the full-size graphs too
+    python benchmarks/cycle_equality.py --only odd_least tiny --drawn 20  # some accelerators
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -92,10 +91,12 @@ def _odd(
     })
 
 
-@cache
-def _quantized(entry: Entry) -> QuantGraph | None:
+def _quantized(entry: Entry, known: dict[str, QuantGraph]) -> QuantGraph | None:
+    """The network, once made; None if it is not here."""
     folder = find_model(entry)
-    return None if folder is None else prepare(Options(folder, "base", samples=1, random_weights=entry.random_weights)).graph
+    if folder is not None and entry.name not in known:
+        known[entry.name] = prepare(Options(folder, "base", samples=1, random_weights=entry.random_weights)).graph
+    return known.get(entry.name)
 
 
 def _drawn(count: int, number: int) -> list[QuantGraph]:
@@ -112,21 +113,23 @@ def _drawn(count: int, number: int) -> list[QuantGraph]:
     return graphs[:count]
 
 
-def cases(config: Config, entries: list[Entry], drawn: int, number: int) -> Iterator[Case]:
+def cases(config: Config, entries: list[Entry], drawn: int, number: int, known: dict[str, QuantGraph]) -> Iterator[Case]:
     """Networks with the description's memory, drawn ones with others."""
     own = (config.dram.latency_cycles, config.dram.bytes_per_cycle)
     for entry in entries:
-        graph = _quantized(entry)
+        graph = _quantized(entry, known)
         if graph is not None:
             yield Case(entry.name, graph, *own)
     for index, (graph, memory) in enumerate(zip(_drawn(drawn, number), cycle((own, *MEMORIES)), strict=False)):
         yield Case(f"drawn {index}", graph, *memory)
 
 
-def check(config: Config, entries: list[Entry], drawn: int, number: int) -> Iterator[tuple[str, ...]]:
+def check(
+    config: Config, entries: list[Entry], drawn: int, number: int, known: dict[str, QuantGraph]
+) -> Iterator[tuple[str, ...]]:
     """A row of HEADER for each case."""
     with RtlSession(Params(config), DRAM_BYTES, rtl_settings(Params(config))) as session:
-        for case in cases(config, entries, drawn, number):
+        for case in cases(config, entries, drawn, number, known):
             yield config.name, case.name, f"{case.latency_cycles}, {case.bytes_per_cycle}", *_check(session, config, case)
 
 
@@ -163,21 +166,23 @@ def main(arguments: list[str] | None = None) -> int:
     entries = [entry for entry in MODELS if options.networks is None or entry.name in options.networks]
     full = [e for e in FULL_SPEED if e.accel == "base" and e.random_weights is not None and e.dram_bytes_per_cycle is None]
     rows: list[tuple[str, ...]] = []
+    known: dict[str, QuantGraph] = {}
     for index, config in enumerate(chosen.values()):
         own = [*entries, *(full if options.full_size and config.name == "base" else ())]
-        for row in check(config, own, -(-options.drawn // len(chosen)), index):
+        for row in check(config, own, -(-options.drawn // len(chosen)), index, known):
             rows.append(row)
             if row[-1] != SAME:
                 print(*row, sep=" | ", file=sys.stderr, flush=True)
         print(f"{config.name}: {sum(row[0] == config.name for row in rows)} runs", file=sys.stderr, flush=True)
     wrong = [row for row in rows if row[-1] != SAME and not row[-1].startswith(NOT_MAPPED)]
     ran = [row for row in rows if row[-1] == SAME]
-    summary = f"{len(ran)} runs on {len(chosen)} accelerators without a difference, {len(wrong)} with; {len(rows) - len(ran) - len(wrong)} networks do not fit their accelerator."  # noqa: E501
+    summary = (
+        f"{len(ran)} runs on {len(chosen)} accelerators without a difference, {len(wrong)} with; "
+        f"{len(rows) - len(ran) - len(wrong)} networks do not fit their accelerator."
+    )
     named = [row for row in rows if not row[1].startswith("drawn") or row[-1] != SAME]
-    write_results(
-        "Cycle model and RTL", {"In all": summary, "Runs (drawn graphs only where something differs)": markdown_table(HEADER, named, left=2)},
-        {"header": HEADER, "rows": rows}, about, options,
-    )  # fmt: skip
+    tables = {"In all": summary, "Runs (drawn graphs only where something differs)": markdown_table(HEADER, named, left=2)}
+    write_results("Cycle model and RTL", tables, {"header": HEADER, "rows": rows}, about, options)
     return 1 if wrong else 0
 
 
