@@ -21,7 +21,7 @@ from systola.driver.flow import Options, prepare, run, with_dram
 from systola.driver.open import BACKENDS
 from systola.driver.samples import load_samples, stacked
 from systola.driver.search.command import search_command
-from systola.driver.sweep.command import sweep_command
+from systola.driver.sweep.command import sweep_command, sweep_report_command
 from systola.hw.config import load_config
 from systola.hw.errors import ConfigError, MismatchError, SystolaError
 from systola.hw.params import Params
@@ -60,7 +60,7 @@ def run_command(
     accel: Accel,
     input: Samples = None,
     samples: Annotated[int | None, typer.Option(help="Run this many samples at most.", min=1)] = None,
-    backend: Annotated[str, typer.Option(help="rtl, interp or golden.")] = "rtl",
+    backend: Annotated[str, typer.Option(help="rtl, cycles (the model: as many cycles, no data), interp or golden.")] = "rtl",
     random_weights: Weights = None,
     dram_latency: Latency = None,
     dram_bytes_per_cycle: Rate = None,
@@ -192,6 +192,7 @@ def verilog(accel: Accel, output: Folder) -> None:
 
 
 app.command("sweep")(sweep_command)
+app.command("sweep-report")(sweep_report_command)
 app.command("search")(search_command)
 
 

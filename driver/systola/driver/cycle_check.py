@@ -37,7 +37,7 @@ def run_on_rtl(session: RtlSession, image: Image, params: Params) -> RtlRun:
     programs = replace(image, steps=tuple(s for s in image.steps if not isinstance(s, HostStep)), inputs=(), outputs=())
     inference = Runtime(session, programs, params).infer({}, timeout_cycles=TIMEOUT_CYCLES)
     trace = session.trace()[before:]
-    runs = np.unique(trace["run"]) if len(trace) else []
+    runs = np.unique(trace["run"])
     return RtlRun(inference.counters, tuple(inference.program_cycles), tuple(trace[trace["run"] == run] for run in runs))
 
 

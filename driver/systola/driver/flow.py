@@ -143,6 +143,8 @@ def run(options: Options, notify: Notify = lambda _: None, progress: Callable[[i
     inputs = stacked(network.graph, network.samples)
     if options.backend == "golden":
         return _golden_only(options, network, inputs, notify)
+    if options.backend == "cycles":
+        return _golden_only(options, network, inputs, notify, **_model(network, len(next(iter(inputs.values()))), notify))
     settings = rtl_settings(network.params)
     with _timed(network.seconds, "build"):
         notify("building the RTL simulation" if options.backend == "rtl" else "starting the interpreter")
@@ -216,13 +218,28 @@ def _golden_samples(network: Network, inputs: Mapping[str, NDArray[np.int8]]) ->
             yield {name: array[number] for name, array in values.items()}
 
 
+def _model(network: Network, samples: int, notify: Notify) -> dict[str, Any]:
+    """What the cycle model measures of a run: the same cycles for every sample."""
+    from systola.sim.cycles.run import run_image  # noqa: PLC0415 - compiled when first used
+    from systola.sim.cycles.trace import trace_image  # noqa: PLC0415
+
+    notify("running the cycle model (compiled at its first use: a minute)")
+    with _timed(network.seconds, "simulate"):
+        counts = run_image(network.image, network.params)
+        trace = trace_image(network.image, network.params)
+    return {
+        "cycles": (counts.cycles,) * samples, "classes": counts.classes, "events": counts.events, "trace": trace,
+        "simulated_cycles": counts.cycles,
+    }  # fmt: skip
+
+
 def _golden_only(
-    options: Options, network: Network, inputs: Mapping[str, NDArray[np.int8]], notify: Notify
+    options: Options, network: Network, inputs: Mapping[str, NDArray[np.int8]], notify: Notify, **measured: Any
 ) -> RunRecord:
     notify("computing golden")
     collected = [{name: values[name] for name in network.graph.outputs} for values in _golden_samples(network, inputs)]
     outputs = {name: np.stack([values[name] for values in collected]) for name in network.graph.outputs}
-    return _record(options, network, Comparison(network.graph, network.image), outputs)
+    return _record(options, network, Comparison(network.graph, network.image), outputs, **measured)
 
 
 def _record(

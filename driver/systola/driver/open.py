@@ -15,8 +15,8 @@ from systola.sim.rtl.settings import DramSettings, RtlSettings, TraceLevel, Wave
 
 __all__ = ["BACKENDS", "open_device", "rtl_settings"]
 
-BACKENDS = ("rtl", "interp", "golden")
-"""What ``--backend`` takes; golden is not a device: it has no programs."""
+BACKENDS = ("rtl", "cycles", "interp", "golden")
+"""What ``--backend`` takes; golden is not a device: it has no programs; cycles, the cycle model, has no data."""
 
 SPARE_BYTES = 4096
 

@@ -25,7 +25,7 @@ def statements(report: Report) -> list[tuple[str, str]]:
 
 def _exact(r: Report) -> str:
     if r.bit_exact is None:
-        return "nothing was compared: this backend is golden itself"
+        return "nothing was compared: " + ("the cycle model has no data" if r.cycles_total else "this backend is golden itself")
     over = f"{r.samples} sample{'s' if r.samples > 1 else ''}"
     if r.bit_exact:
         kept = f"; {len(r.on_chip)} more never left the chip" if r.on_chip else ""

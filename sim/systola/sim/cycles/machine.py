@@ -74,7 +74,8 @@ def _memory_wake(m: Record, now: int) -> int:
     be granted in any cycle; here and for the other units."""
     if m.load.write_valid | m.store.read_valid:
         return now
-    return min(m.bus.wake, m.fetch.wake, m.load.wake, m.store.wake)
+    wake: int = min(m.bus.wake, m.fetch.wake, m.load.wake, m.store.wake)
+    return wake
 
 
 @jit_inlined
@@ -254,14 +255,14 @@ def _classify(m: Record, now: int, log: Any) -> None:
                 log[m.logged, 0] = now
                 log[m.logged, 1] = engine
                 log[m.logged, 2] = kind
-                m.logged += 1
+            m.logged += 1
 
 
 @jit_inlined
 def _quiet_until(m: Record, now: int) -> int:
     """The first cycle, ``now`` or later, in which other units than the array and the memory's have something to do, or a class
     changes of itself."""
-    first = min(_drain_wake(m, now), _vector_wake(m, now), m.frontend_wake)
+    first: int = min(_drain_wake(m, now), _vector_wake(m, now), m.frontend_wake)
     waits = (m.load.cycle_class == DRAM_LATENCY) | (m.store.cycle_class == DRAM_LATENCY)
     if now <= m.moving_until + 1 and waits:
         first = min(first, m.moving_until + 1)
@@ -292,7 +293,7 @@ def _only_loads(m: Record, now: int) -> bool:
     behind load's own request."""
     if m.fetch.wake <= now or m.store.wake <= now or m.store.request_valid | m.store.beat_valid | m.store.read_valid:
         return False
-    return m.fetch.request_valid == 0 or (m.fetch.urgent == 0 and m.load.fork.splitter.valid != 0)
+    return bool(m.fetch.request_valid == 0 or (m.fetch.urgent == 0 and m.load.fork.splitter.valid != 0))
 
 
 @jit_inlined

@@ -31,7 +31,8 @@ class ProgramCycles:
 
     ``cycles``: of the run, as the register CYCLES has it. ``classes`` and ``events``: the counters. ``begun`` and ``finished``:
     of each engine's instructions, in order, the cycle (0 is the run's first) in which it was taken and finished.
-    ``class_changes``: rows (cycle, engine, class), if asked for.
+    ``class_changes``: rows (cycle, engine, class), as many as were asked for; every engine is IDLE at first. ``changes``: how
+    many there were.
     """
 
     cycles: int
@@ -40,6 +41,7 @@ class ProgramCycles:
     begun: Mapping[Engine, NDArray[np.int64]]
     finished: Mapping[Engine, NDArray[np.int64]]
     class_changes: NDArray[np.int64]
+    changes: int
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def run_program(step: ProgramStep, params: Params, *, log_rows: int = 0, skip: b
         dict(zip(ENGINES, begun, strict=True)),
         dict(zip(ENGINES, finished, strict=True)),
         log[: machine.logged],
+        int(machine.logged),
     )
 
 
