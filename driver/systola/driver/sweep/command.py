@@ -19,9 +19,10 @@ from systola.hw.errors import MismatchError, ToolError
 if TYPE_CHECKING:
     from systola.driver.sweep.outcomes import Progress
     from systola.driver.sweep.workers import Executor
+    from systola.reports.sweep.html import Wording
     from systola.reports.sweep.results import SweepResults, Verification
 
-__all__ = ["sweep_command"]
+__all__ = ["sweep_command", "sweep_report_command"]
 
 PLAIN_WIDTH = 160
 REASONS_SHOWN = 3
@@ -62,11 +63,20 @@ def sweep_command(
     )
     with _shown() as (notify, progress):
         results, verified = sweep(options, lambda: _executor(workers, cluster), EVALUATION, progress=progress, notify=notify)
-    files = [write_csv(results, output), *_write_parquet(results, output)]
+    files = [write_csv(results, output), *_write_parquet(results, output), *_write_html(results, output)]
     _print(results, files)
     wrong = [f"{point.hash} ({v.network}: {v.reason or _difference(v)})" for point, v in verified if not v.equal]
     if wrong:
         raise MismatchError(f"RTL does not confirm {len(wrong)} of {len(verified)} runs: {'; '.join(wrong)}")
+
+
+def sweep_report_command(folder: Annotated[Path, typer.Argument(help="Folder of a sweep.")]) -> None:
+    """Write a sweep's report.html anew from its database; also while the sweep runs."""
+    from systola.reports.sweep.database import load_results
+    from systola.reports.sweep.html import HTML_NAME, write_sweep_html
+
+    write_sweep_html(load_results(folder), folder / HTML_NAME)
+    Console().print(str(folder / HTML_NAME), soft_wrap=True)
 
 
 def _executor(workers: int | None, cluster: str | None) -> Executor:
@@ -104,6 +114,18 @@ def _write_parquet(results: SweepResults, folder: Path) -> list[Path]:
     except ImportError:
         return []
     return [write_parquet(results, folder)]
+
+
+def _write_html(results: SweepResults, folder: Path, wording: Wording | None = None) -> list[Path]:
+    """The report, where Plotly is installed; where not, says so."""
+    from systola.reports.sweep.html import HTML_NAME, SWEEP, write_sweep_html
+
+    try:
+        write_sweep_html(results, folder / HTML_NAME, wording or SWEEP)
+    except ToolError as error:
+        Console(stderr=True).print(str(error), style="yellow", markup=False, highlight=False, soft_wrap=True)
+        return []
+    return [folder / HTML_NAME]
 
 
 def _print(results: SweepResults, files: list[Path]) -> None:

@@ -23,7 +23,7 @@ from systola.reports.sweep.results import Estimate, NetworkResult, PointResult, 
 from systola.reports.sweep.sensitivity import Effect, sensitivity
 from systola.reports.words import bounded, bytes_text, count_text, percent, quantity
 
-__all__ = ["HTML_NAME", "write_sweep_html"]
+__all__ = ["HTML_NAME", "SWEEP", "Wording", "metric_text", "render_sweep", "write_sweep_html"]
 
 HTML_NAME = "report.html"
 HASH_SHOWN = 8
@@ -36,15 +36,28 @@ _BYTES = ("dram_bytes", "memory_bytes", "on_chip_bytes")
 _STATES = {"invalid": "an invalid point is no accelerator, or a network does not fit on it", "failed": "computing it failed"}
 
 
-def write_sweep_html(results: SweepResults, path: Path) -> None:
+@dataclass(frozen=True)
+class Wording:
+    """What a page says of where its points come from. ``heading``: what it is, before "of" and the networks. ``facts``: more of
+    what was asked, as (name, text). ``front``: what the front's points have in common besides."""
+
+    heading: str = "Sweep"
+    facts: tuple[tuple[str, str], ...] = ()
+    front: str = ""
+
+
+SWEEP = Wording()
+
+
+def write_sweep_html(results: SweepResults, path: Path, wording: Wording = SWEEP) -> None:
     """Write the page.
 
     Raises ToolError where Plotly is not installed, SystolaError where the file cannot be written.
     """
-    write_text(path, render_sweep(results))
+    write_text(path, render_sweep(results, wording))
 
 
-def render_sweep(results: SweepResults) -> str:
+def render_sweep(results: SweepResults, wording: Wording = SWEEP) -> str:
     """The page's text. Raises ToolError where Plotly is not installed."""
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     plotly = _plotly_script()
@@ -52,14 +65,19 @@ def render_sweep(results: SweepResults) -> str:
     detailed = _detailed(results)
     effects = _strongest_first(sensitivity(results))
     definition = results.definition
+    objectives = [_objective(o.metric, o.direction) for o in definition.objectives]
+    known = {name for point in drawn for name in point.metrics}
     return environment.from_string(_package_text("sweep.html.j2")).render(
-        title=", ".join(network.name for network in definition.networks) or "no network",
+        title=f"{wording.heading} of {', '.join(network.name for network in definition.networks) or 'no network'}",
+        wording=wording,
         subtitle=_subtitle(results),
         cards=_cards(results),
         definition=definition,
         axes=[{"name": a.name, "texts": ", ".join(value_text(a.name, v) for v in a.values)} for a in definition.axes],
-        asked=_asked(definition),
-        objectives=[_objective(o.metric, o.direction) for o in definition.objectives],
+        asked=[*_asked(definition), *wording.facts],
+        objectives=objectives,
+        measured=[o for o in objectives if o["name"] in known],
+        missing=[o for o in objectives if o["name"] not in known],
         data=page_data(results, drawn, detailed, effects),
         drawn=len(drawn),
         done=len(results.of_state("done")),
@@ -70,7 +88,7 @@ def render_sweep(results: SweepResults) -> str:
         reasons=_reasons(results),
         state_meanings=_STATES,
         base=description_toml(definition.base),
-        metrics=[METRICS[name] for name in METRICS if any(name in point.metrics for point in drawn)],
+        metrics=[metric for name, metric in METRICS.items() if name in known],
         versions=sorted(results.versions.items()),
         plotly=Markup(plotly),
         script=Markup(_package_text("sweep.js")),

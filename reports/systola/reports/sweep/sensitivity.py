@@ -53,13 +53,13 @@ class Effect:
 
 
 def sensitivity(results: SweepResults) -> tuple[Effect, ...]:
-    """The effect of every axis on every objective, by axis and then objective, in the definition's order."""
+    """The effect of every axis on every objective that there are figures of, by axis and then objective, in the definition's
+    order."""
     done = results.of_state("done")
     complete = results.definition.strategy == "grid"
+    known = [o.metric for o in results.definition.objectives if any(o.metric in point.metrics for point in done)]
     return tuple(
-        _effect(axis.name, axis.values, objective.metric, done, complete)
-        for axis in results.definition.axes
-        for objective in results.definition.objectives
+        _effect(axis.name, axis.values, metric, done, complete) for axis in results.definition.axes for metric in known
     )
 
 

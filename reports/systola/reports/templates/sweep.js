@@ -108,10 +108,9 @@
     };
     const rest = shown.filter((n) => !data.front[n]), front = shown.filter((n) => data.front[n]);
     const line = pairFront(x, y, shown);
-    const step = { min: "hv", max: "vh" }[y.direction === "min" ? x.direction : x.direction === "min" ? "min" : "max"];
     const traces = [
       { name: "front of these two", type: "scatter", mode: "lines", x: line.map((n) => x.values[n]), y: line.map((n) => y.values[n]),
-        line: { shape: step, color: colour("--soft"), width: 1, dash: "dot" }, hoverinfo: "skip" },
+        line: { shape: "hv", color: colour("--soft"), width: 1, dash: "dot" }, hoverinfo: "skip" },
       trace("other points", rest, shade(rest, { color: OTHER, size: 6, opacity: 0.55 }, !front.length)),
       trace("front of all objectives", front, shade(front, { color: FRONT, size: 9, line: { width: 1, color: colour("--card") } }, true)),
     ];
@@ -171,10 +170,12 @@
       colorbar: { title: { text: tone.label, side: "right" }, thickness: 12, tickvals: tone.tickvals, ticktext: tone.ticktext },
     };
     if (!webgl) return drawLines(dimensions);
+    const before = choose("parallel").data?.[0].dimensions ?? [];
+    dimensions.forEach((dimension, k) => before[k]?.constraintrange && (dimension.constraintrange = before[k].constraintrange));
     const font = { color: colour("--ink"), size: 10.5 };
     const trace = { type: "parcoords", dimensions, line, labelfont: font, tickfont: font, rangefont: { color: "rgba(0,0,0,0)", size: 1 },
       unselected: { line: { color: colour("--line"), opacity: 0.25 } } };
-    Plotly.react("parallel", [trace], layout({ height: 420, margin: { l: 60, r: 40, t: 76, b: 24 }, uirevision: "brushes stay" }), config);
+    Plotly.react("parallel", [trace], layout({ height: 420, margin: { l: 60, r: 40, t: 76, b: 24 } }), config);
   }
   // Without WebGL: the same lines, which cannot be brushed.
   function drawLines(dimensions) {
@@ -328,7 +329,7 @@
     const terms = text.trim().toLowerCase().replace(/\s*(<=|>=|<|>|=)\s*/g, "$1").split(/\s+/).filter(Boolean);
     const tests = terms.map((term) => {
       const [, name, sign, value] = term.match(/^([^<>=]+)(<=|>=|<|>|=)(.+)$/) ?? [];
-      const column = columns.find((entry) => entry.name?.toLowerCase() === name);
+      const column = name && columns.find((entry) => entry.name?.toLowerCase() === name);
       if (!column) return (n) => columns.some((entry) => entry.text(n).toLowerCase().includes(term));
       const limit = Number(value);
       return (n) => {
