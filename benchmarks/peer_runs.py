@@ -84,7 +84,7 @@ def measure_scalesim(
     costs = [scalesim_cycles(layer, subject.machine, dataflow) for layer in subject.layers]
     order = sorted(range(len(costs)), key=costs.__getitem__)
     if limit_seconds is not None:
-        order = list({subject.layers[place].shape: place for place in reversed(order)}.values())[::-1]
+        order = list({subject.layers[place].shape: place for place in order}.values())
     with TemporaryDirectory() as name:
         folder = Path(name)
         config = scalesim_config(subject.machine, dataflow, estimate=estimate)
@@ -114,7 +114,7 @@ def with_rest(layers: Sequence[Layer], costs: Sequence[int], done: dict[int, Fig
 
     A layer of a shape that was simulated has its cycles and seconds. Of another one, ``costs`` has the cycles, and its seconds
     are at the cycles per second of all simulated layers together. ``formula_right``: in how many simulated layers ``costs`` is
-    what the tool says.
+    what the tool says. The whole process is then the import and these seconds.
     """
     alike = {layers[place].shape: figures for place, figures in done.items()}
     simulated = {key: sum(figures[key] for figures in done.values()) for key in ("cycles", "seconds", "cpu_seconds")}
@@ -129,7 +129,10 @@ def with_rest(layers: Sequence[Layer], costs: Sequence[int], done: dict[int, Fig
         seconds += figures["seconds"]
         cpu_seconds += figures["cpu_seconds"]
         by_layer.append(figures["cycles"])
-    return {
+    whole = {} if len(done) == len(layers) else {
+        "process_seconds": import_cpu_seconds + seconds, "process_cpu_seconds": import_cpu_seconds + cpu_seconds,
+    }  # fmt: skip
+    return whole | {
         "cycles": cycles, "seconds": seconds, "cpu_seconds": cpu_seconds, "layer_cycles": by_layer,
         "layers": {"measured": len(done), "repeated": len(layers) - len(done) - unknown, "by_formula": unknown},
         "with_prefetch": None if unknown else sum(alike[layer.shape]["with_prefetch"] for layer in layers),
