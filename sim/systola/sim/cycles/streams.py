@@ -35,8 +35,8 @@ def stream_cycles(hw: Record, bus: Record, load: Record, now: int, instruction_v
         return 0
     if fork_moves(load.fork, instruction_valid, bus.load_in_flight < hw.read_outstanding):
         return 0
-    in_burst = (bus.read_burst[bus.reads_served & (RING - 1)] >> 1) - bus.read_beat
-    in_row = (unpack.left << _log(unpack.last_part)) + unpack.last_part - unpack.part
+    in_burst: int = (bus.read_burst[bus.reads_served & (RING - 1)] >> 1) - bus.read_beat
+    in_row: int = (unpack.left << _log(unpack.last_part)) + unpack.last_part - unpack.part
     return min(in_burst, in_row)
 
 
