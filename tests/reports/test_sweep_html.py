@@ -293,7 +293,7 @@ def test_missing_figures() -> None:
     found = results(asked, points)
     assert not found.front
     page = Page(render_sweep(found))
-    assert "No point has every objective, so there is no front: there are no figures of LUT4." in page.text
+    assert "There is no front: there are no figures of LUT4." in page.text
     assert page.data["objectives"] == ["latency_ms", "energy_uj"]
     assert not {"lut4", "agreement"} & {metric["name"] for metric in page.data["metrics"]}
     assert all(effect["metric"] in page.data["objectives"] for effect in page.data["effects"])
@@ -302,6 +302,8 @@ def test_missing_figures() -> None:
 def test_wording() -> None:
     """What else uses sweeps' results calls it by its name."""
     page = Page(render_sweep(results(), Wording("Search", (("limits", "latency ≤ 10 ms"),), "that meet all limits")))
+    none = Page(render_sweep(replace(results(), front=()), Wording(front="that meet all limits")))
+    assert "There is no front: there are no points that meet all limits." in none.text
     assert "Search of kws" in page.text and "limits latency ≤ 10 ms" in page.text and "of those that meet all limits" in page.text
 
 

@@ -13,7 +13,7 @@
   // ---- words and colours ----
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const brief = (name) => (name.length > 20 ? name.slice(0, 10) + "…" + name.slice(-9) : name);
+  const brief = (name, most = 20) => (name.length > most ? name.slice(0, most / 2) + "…" + name.slice(1 - most / 2) : name);
   const short = (index) => data.hash[index].slice(0, 8);
   const place = (axis, index) => axis.texts[axis.places[index]];
   function number(value, share) {
@@ -66,7 +66,7 @@
   const others = data.metrics.map((metric) => metric.name).filter((name) => !data.objectives.includes(name));
   function chooseAxes() {
     const groups = [["objectives", entries(data.objectives)], ["other figures", entries(others)]];
-    const names = [...data.objectives, ...others];
+    const names = [...data.objectives, ...["energy_uj", "latency_ms", "lut4"].filter((name) => others.includes(name)), ...others];
     fill(choose("x"), groups, names[0]);
     fill(choose("y"), groups, names[1] ?? names[0]);
     const axes = data.axes.map((axis, n) => [`axis ${n}`, axis.name]);
@@ -89,7 +89,7 @@
     const [, axis] = chosen.match(/^axis (\d+)$/) ?? [];
     if (axis !== undefined) {
       const { name, texts, places } = data.axes[axis];
-      return { title: name, values: places, bar: { tickvals: texts.map((_, n) => n), ticktext: texts.map(plain) } };
+      return { title: name, values: places, bar: { tickvals: texts.map((_, n) => n), ticktext: texts.map((text) => plain(brief(text, 14))) } };
     }
     return chosen ? { title: metrics[chosen].title, values: metrics[chosen].values, bar: {} } : null;
   }
@@ -102,7 +102,7 @@
       customdata: indices, text: indices.map(described), hovertemplate: "%{text}<extra></extra>", marker, ...more,
     });
     const [low, high] = by ? range(by.values) : [0, 1];
-    const bar = by && { title: { text: plain(by.title), side: "right" }, thickness: 12, ...by.bar };
+    const bar = by && { title: { text: plain(brief(by.title, 40)), side: "right" }, thickness: 12, ...by.bar };
     const shade = (indices, own, first) => by === null ? own : {
       ...own, color: indices.map((n) => by.values[n]), colorscale: "Viridis", cmin: low, cmax: high, showscale: first, colorbar: bar,
     };
@@ -130,7 +130,7 @@
   const spread = (texts) => {
     const each = Math.ceil(texts.length / 12);
     const ticks = texts.map((_, n) => n).filter((n) => n % each === 0);
-    return { tickvals: ticks, ticktext: ticks.map((n) => plain(texts[n])) };
+    return { tickvals: ticks, ticktext: ticks.map((n) => brief(texts[n], 14)) };  // read as text
   };
   function decades(low, high) {
     const ticks = [];
@@ -143,7 +143,7 @@
   // Values of an axis are few: beside each other, its points can be told apart.
   const aside = (value, n) => value + 0.3 * (((n * 0.618034) % 1) - 0.5);
   // A field's name in short lines.
-  const lines = (name) => plain(name).split(/(?<=[._])/).reduce((rows, part) =>
+  const lines = (name) => plain(brief(name, 40)).split(/(?<=[._])/).reduce((rows, part) =>
     ((rows.at(-1) + part).length > 11 ? [...rows, part] : [...rows.slice(0, -1), rows.at(-1) + part]), [""]).filter(Boolean).join("<br>");
   function metricDimension(metric) {
     const [low, high] = range(metric.values);
@@ -189,7 +189,7 @@
     });
     const annotations = dimensions.flatMap(({ values, tickvals, ticktext, range: given }, k) => {
       const ticks = tickvals ?? (given ?? range(values)), texts = ticktext ?? ticks.map((tick) => number(tick));
-      return ticks.map((tick, n) => ({ x: k, y: heights[k](tick), text: texts[n], showarrow: false, xanchor: "left", xshift: 3, font: { size: 10 } }));
+      return ticks.map((tick, n) => ({ x: k, y: heights[k](tick), text: plain(texts[n]), showarrow: false, xanchor: "left", xshift: 3, font: { size: 10 } }));
     });
     Plotly.react("parallel", [
       trace("other points", points.filter((n) => !data.front[n]), { color: colour("--line"), width: 1 }),
@@ -227,8 +227,8 @@
         { ...on, x: places, y: effect.median, mode: "lines+markers", line: { color: FRONT, width: 2 }, marker: { size: 6 }, text, hovertemplate: "%{text}<extra></extra>" },
       );
       const each = Math.ceil(places.length / 6), ticks = places.filter((k) => k % each === 0);
-      const small = { tickfont: { size: 10 }, title: { text: plain(effect.axis), font: { size: 11 }, standoff: 4 } };
-      more["xaxis" + own] = { ...scale("", false), ...small, range: [-0.35, Math.max(0, places.length - 1) + 0.35], tickvals: ticks, ticktext: ticks.map((k) => plain(effect.texts[k])), showgrid: false };
+      const small = { tickfont: { size: 10 }, title: { text: plain(brief(effect.axis, 40)), font: { size: 11 }, standoff: 4 } };
+      more["xaxis" + own] = { ...scale("", false), ...small, range: [-0.35, Math.max(0, places.length - 1) + 0.35], tickvals: ticks, ticktext: ticks.map((k) => plain(brief(effect.texts[k], 14))), showgrid: false };
       more["yaxis" + own] = { ...scale("", wide(metric.values)), title: { text: "" }, tickfont: { size: 10 }, nticks: 4, ...(metric.share ? { tickformat: ".0%" } : {}),
         ...(n >= columns ? { matches: "y" + (column ? column + 1 : "") } : {}) };
       if (wide(metric.values)) more["yaxis" + own].dtick = 1;  // powers of ten: a small plot has no room for more
