@@ -70,9 +70,10 @@ def _differences(trace: NDArray[np.void], model: ProgramCycles, cycles: int) -> 
         own = trace[trace["engine"] == engine]
         for kind, name, cycles_of in ((TraceKind.TAKEN, "took", model.begun), (TraceKind.RETIRED, "finished", model.finished)):
             found += _first_difference(own[own["kind"] == kind]["cycle"], cycles_of[engine], f"{engine.name} {name} instruction")
-        rtl = [(int(r["cycle"]), int(r["value"])) for r in own[own["kind"] == TraceKind.CLASS]]
-        changes = [(int(c), int(k)) for c, e, k in model.class_changes if e == engine]
-        found += _first_class_difference([*rtl[1:]] if rtl and rtl[0] == (0, 0) else rtl, changes, engine.name)
+        rtl = own[own["kind"] == TraceKind.CLASS]
+        rtl = rtl[1:] if len(rtl) and (rtl[0]["cycle"], rtl[0]["value"]) == (0, CycleClass.IDLE) else rtl
+        changes = model.class_changes[model.class_changes[:, 1] == engine]
+        found += _first_class_difference(np.stack([rtl["cycle"], rtl["value"]], 1).astype(np.int64), changes[:, [0, 2]], engine.name)
     return found
 
 
@@ -86,11 +87,14 @@ def _first_difference(rtl: NDArray[np.uint64], model: NDArray[np.int64], what: s
     return [f"{what} {first} in cycle {rtl[first]} on RTL, {model[first]} in the model ({len(wrong)} of {len(rtl)} differ)"]
 
 
-def _first_class_difference(rtl: list[tuple[int, int]], model: list[tuple[int, int]], name: str) -> list[str]:
-    for (rtl_cycle, rtl_class), (cycle, kind) in zip(rtl, model, strict=False):
-        if (rtl_cycle, rtl_class) != (cycle, kind):
-            rtl_name, model_name = CycleClass(rtl_class).name, CycleClass(kind).name
-            return [f"{name} is {rtl_name} from cycle {rtl_cycle} on RTL, {model_name} from {cycle} in the model"]
+def _first_class_difference(rtl: NDArray[np.int64], model: NDArray[np.int64], name: str) -> list[str]:
+    """Rows (cycle, class) of one engine."""
+    both = min(len(rtl), len(model))
+    wrong = np.flatnonzero((rtl[:both] != model[:both]).any(axis=1))
+    if len(wrong):
+        (rtl_cycle, rtl_class), (cycle, kind) = rtl[wrong[0]], model[wrong[0]]
+        rtl_name, model_name = CycleClass(rtl_class).name, CycleClass(kind).name
+        return [f"{name} is {rtl_name} from cycle {rtl_cycle} on RTL, {model_name} from {cycle} in the model"]
     return [] if len(rtl) == len(model) else [f"{name} changes class {len(rtl)} times on RTL, {len(model)} in the model"]
 
 
