@@ -73,7 +73,8 @@ def _differences(trace: NDArray[np.void], model: ProgramCycles, cycles: int) -> 
         rtl = own[own["kind"] == TraceKind.CLASS]
         rtl = rtl[1:] if len(rtl) and (rtl[0]["cycle"], rtl[0]["value"]) == (0, CycleClass.IDLE) else rtl
         changes = model.class_changes[model.class_changes[:, 1] == engine]
-        found += _first_class_difference(np.stack([rtl["cycle"], rtl["value"]], 1).astype(np.int64), changes[:, [0, 2]], engine.name)
+        pairs = np.stack([rtl["cycle"], rtl["value"]], axis=1).astype(np.int64)
+        found += _first_class_difference(pairs, changes[:, [0, 2]], engine.name)
     return found
 
 
