@@ -21,7 +21,7 @@ from typing import Any
 from catalog import FULL_SPEED, Entry, find_model
 from tables import NOTHING, add_output_options, environment, markdown_table, met, number, seconds, write_results
 
-from systola.driver.flow import Options, prepare
+from systola.driver.sweep.networks import Model, quantized
 from systola.hw.config import Config, load_config
 from systola.hw.params import Params
 from systola.mapper.compile import compile_network
@@ -137,7 +137,8 @@ def _graph(entry: Entry) -> QuantGraph | None:
     model = find_model(entry)
     if model is None:
         return None
-    return prepare(Options(model, "base", samples=1, random_weights=entry.random_weights)).graph
+    bits = load_config("base").requantize.multiplier_bits
+    return quantized(Model(entry.name, str(model), entry.random_weights), "mse", bits)
 
 
 def sweep(asked: Asked, points: int) -> tuple[str, ...] | None:
