@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ __all__ = [
 FOLDER = "accelerators"
 MARK = "# Found by systola search"
 HASH_SHOWN = 8
-SHOWN = 25
+SHOWN = 12
 FIGURES = ("latency_ms", "power_mw", "energy_uj", "lut4", "ff", "dsp", "ebr", "agreement")
+RESOURCES = ("lut4", "ff", "dsp", "ebr")
 TITLES = {
     "latency_ms": "latency", "power_mw": "power", "energy_uj": "energy", "lut4": "LUT4", "ff": "flip-flops", "dsp": "multipliers",
     "ebr": "block RAM", "agreement": "agreement",
@@ -132,9 +133,11 @@ def closest_table(found: Found) -> Table:
 def _add_columns(table: Table, points: Sequence[PointResult], found: Found) -> None:
     table.add_column("point", no_wrap=True)
     for name in _varying(points):
-        table.add_column(name.replace(".", ".\n"), justify="right")
+        table.add_column(name.rpartition(".")[2].replace("_", "\n"), justify="right")
     for name in _figures(points, found):
-        table.add_column(TITLES.get(name, METRICS[name].title), justify="right")
+        table.add_column(TITLES.get(name, METRICS[name].title), justify="right", no_wrap=True)
+    if any(point.resources for point in points):
+        table.add_column("resources", justify="right", no_wrap=True)
 
 
 def _cells(point: PointResult, points: Sequence[PointResult], found: Found) -> Iterator[str]:
@@ -143,15 +146,24 @@ def _cells(point: PointResult, points: Sequence[PointResult], found: Found) -> I
         yield _plain(point.axes[name])
     bounds = {bound.metric: bound for limit in found.limits for bound in limit.bounds}
     for name in _figures(points, found):
-        value = show_metric(name, point.metrics.get(name))
-        yield f"{value}\n{_margin(bounds[name].excess(point.metrics))}" if name in bounds else value
+        yield "\n".join(_figure(name, point, bounds))
+    if any(point.resources for point in points):
+        yield "\n".join(" ".join((*_figure(name, point, bounds, TITLES[name]),)) for name in RESOURCES)
+
+
+def _figure(name: str, point: PointResult, bounds: Mapping[str, Bound], what: str = "") -> Iterator[str]:
+    """The figure, and its margin if it is limited."""
+    yield f"{show_metric(name, point.metrics.get(name))} {what}{',' if what and name in bounds else ''}".rstrip()
+    if name in bounds:
+        yield _margin(bounds[name].excess(point.metrics))
 
 
 def _figures(points: Sequence[PointResult], found: Found) -> list[str]:
-    """Those that are known, and the objectives."""
-    objectives = [objective.metric for objective in found.plan.objectives]
+    """Those that are known, and the objectives; resources have a column of their own."""
+    objectives = [objective.metric for objective in found.plan.objectives if objective.metric not in RESOURCES]
     limited = {bound.metric for limit in found.limits for bound in limit.bounds}
-    return [n for n in dict.fromkeys((*FIGURES, *objectives)) if n in limited or any(n in point.metrics for point in points)]
+    names = dict.fromkeys((*(name for name in FIGURES if name not in RESOURCES), *objectives))
+    return [name for name in names if name in limited or any(name in point.metrics for point in points)]
 
 
 def _varying(points: Sequence[PointResult]) -> list[str]:
@@ -221,7 +233,7 @@ def _way_out(limit: Limit, over: Sequence[Bound], metrics: Metrics) -> str:
 
 def remarks(found: Found) -> Iterator[str]:
     """What was looked at, and what the figures are."""
-    config, definition = found.plan.base, found.results.definition
+    config = found.plan.base
     states = {state: len(found.results.of_state(state)) for state in ("done", "invalid", "failed")}
     how = "all of the space" if found.whole else f"NSGA-II, seed {found.plan.seed}"
     text = f"{len(found.results.points):,} points simulated ({how}): "
@@ -233,12 +245,13 @@ def remarks(found: Found) -> Iterator[str]:
     yield text
     yield f"Energy and power: table {config.technology.name}, dynamic only."
     if "clock.frequency_mhz" not in found.plan.axes:
-        yield f"Clock: {config.clock.frequency_mhz:g} MHz, given, not estimated: whether a design reaches it is for place and route to say."
+        clock = f"Clock: {config.clock.frequency_mhz:g} MHz, given, not estimated"
+        yield f"{clock}: whether a design reaches it is for place and route to say."
     yield f"DRAM: {config.dram.latency_cycles} cycles, {config.dram.bytes_per_cycle} bytes a cycle, given."
     yield from _resource_remarks(found)
-    references = {n.agreement.reference for p in found.results.points for n in p.networks if n.agreement is not None}
-    if references:
-        yield f"Agreement: top-1 with {', '.join(sorted(references))}, at most {definition.accuracy_samples} samples."
+    measured = {n.agreement for p in found.results.points for n in p.networks if n.agreement is not None}
+    for reference, samples in sorted({(agreement.reference, agreement.samples) for agreement in measured}):
+        yield f"Agreement: top-1 with {reference}, {samples:,} samples."
 
 
 def _resource_remarks(found: Found) -> Iterator[str]:
