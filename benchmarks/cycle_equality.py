@@ -106,12 +106,13 @@ def _check(session: RtlSession, config: Config, case: Case) -> tuple[str, ...]:
     session.reload(rtl_settings(params))
     begin = time.perf_counter()
     run = run_on_rtl(session, image, params)
-    middle = time.perf_counter()
-    run_image(image, params)
-    end = time.perf_counter()
+    rtl_seconds = time.perf_counter() - begin
     found = differences(run, image, params)
+    begin = time.perf_counter()
+    run_image(image, params)
+    model_seconds = time.perf_counter() - begin
     return (
-        number(len(run.program_cycles)), number(sum(run.program_cycles)), seconds(middle - begin), f"{end - middle:.4f}",
+        number(len(run.program_cycles)), number(sum(run.program_cycles)), seconds(rtl_seconds), f"{model_seconds:.4f}",
         "; ".join(found[:3]) or SAME,
     )  # fmt: skip
 
