@@ -16,11 +16,11 @@ from amaranth.sim import Simulator
 from systola.hw.config import Config, load_config
 from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES
 from systola.hw.isa import INSTRUCTIONS, RECORD, RECORD_BYTES, Opcode, VectorOp
+from systola.hw.latencies import VECTOR_LATENCY_CYCLES
 from systola.hw.numerics import elementwise, requantize
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 from systola.hw.vector import VectorEngine
-from systola.hw.latencies import VECTOR_LATENCY_CYCLES
 from systola.hw.vector.window import sum_bits
 
 Fields = dict[str, int]

@@ -1,5 +1,5 @@
-"""The cycle model and the RTL: the same cycle of every instruction's begin and end, the same class of every engine in every cycle,
-the same counters."""
+"""The cycle model and the RTL: the same cycle of every instruction's begin and end, the same class of every engine in every
+cycle, the same counters."""
 
 from __future__ import annotations
 
