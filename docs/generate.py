@@ -352,7 +352,7 @@ def errors_page() -> str:
         "# Errors",
         "What Systola raises on purpose (`systola.hw.errors`). A message is one paragraph: what was wrong, where, what was "
         "expected, what to do. The command line prints it to standard error and ends with status 1; a wrong option ends with 2, "
-        "an interruption from the keyboard with 130.",
+        "a search that finds nothing with 3, an interruption from the keyboard with 130.",
         "```text\n" + "\n".join(tree(errors.SystolaError)) + "\n```",
         "A `ModelError` has the `place` (file, line, column) and the offending `excerpt`.",
     )

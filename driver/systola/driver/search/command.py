@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from systola.hw.errors import ConfigError, MismatchError, ToolError
+from systola.hw.errors import ConfigError, MismatchError
 
 if TYPE_CHECKING:
     from systola.driver.search.plan import SearchOptions
@@ -115,7 +114,7 @@ def _run(options: SearchOptions, workers: int | None, cluster: str | None) -> No
         found = search(options, lambda: _executor(workers, cluster), EVALUATION, progress=progress, notify=notify)
     folder = options.output
     files = [write_csv(found.results, folder), *_write_parquet(found.results, folder), write_margins(found, folder)]
-    files += [*_write_html(found, folder), *write_accelerators(found, folder)]
+    files += [*_write_page(found, folder), *write_accelerators(found, folder)]
     _print(found, files)
     wrong = [f"{point.hash} ({v.network}: {v.reason or _difference(v)})" for point, v in found.verified if not v.equal]
     if wrong:
@@ -124,18 +123,13 @@ def _run(options: SearchOptions, workers: int | None, cluster: str | None) -> No
         raise typer.Exit(NOTHING_FOUND)
 
 
-def _write_html(found: Found, folder: Path) -> list[Path]:
-    """The page, the limits among its constraints; without Plotly it is said how to get it."""
-    from systola.reports.sweep.html import HTML_NAME, write_sweep_html
+def _write_page(found: Found, folder: Path) -> list[Path]:
+    """The sweep's page, with what the search was told."""
+    from systola.driver.sweep.command import _write_html
+    from systola.reports.sweep.html import Wording
 
-    limits = tuple(limit.show() for limit in found.limits)
-    definition = replace(found.results.definition, constraints=(*found.results.definition.constraints, *limits))
-    try:
-        write_sweep_html(replace(found.results, definition=definition), folder / HTML_NAME)
-    except ToolError as error:
-        Console(stderr=True).print(f"{error}", style="dim", markup=False, highlight=False, soft_wrap=True)
-        return []
-    return [folder / HTML_NAME]
+    facts = (("limits", ", ".join(limit.show() for limit in found.limits)),)
+    return _write_html(found.results, folder, Wording("Search", facts, "that meet all limits"))
 
 
 def _print(found: Found, files: list[Path]) -> None:
