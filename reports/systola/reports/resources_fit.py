@@ -143,13 +143,14 @@ class Whole:
 
 
 def fit_whole(counts: Mapping[str, Any], fits: Mapping[str, Mapping[str, Fit]]) -> dict[str, Whole]:
-    """By "lut4" and "ff". A configuration counts with the units that were synthesized for it."""
+    """By "lut4" and "ff", from the configurations of which all units were synthesized."""
     found: dict[str, Whole] = {}
+    complete = {name for name, entry in counts["configurations"].items() if _is_complete(entry)}
     measured = points(counts)
     for resource, fitted in (("lut4", "logic"), ("ff", "ff")):
         sums: dict[str, list[float]] = {}
         for unit, by_resource in measured.items():
-            for point in by_resource[fitted]:
+            for point in (p for p in by_resource[fitted] if p.name in complete):
                 total = sums.setdefault(point.name, [0.0, 0.0])
                 total[0] += point.value + LUT4_PER_RAM * point.ram * (resource == "lut4")
                 total[1] += fits[unit][fitted].left_out[point.name] + LUT4_PER_RAM * point.ram * (resource == "lut4")
@@ -157,13 +158,17 @@ def fit_whole(counts: Mapping[str, Any], fits: Mapping[str, Mapping[str, Fit]]) 
         ratios = [
             count(entry["cells"], resource) / _sum_of_parts(counts["configurations"][name], resource)
             for name, entry in counts["whole"].items()
-            if {part for parts in UNITS.values() for part in parts} <= counts["configurations"][name]["units"].keys()
+            if name in complete
         ]
         ratio = float(np.mean(ratios))
         found[resource] = Whole(
             ratio, _largest([r / ratio - 1 for r in ratios]), _largest(errors), float(np.sqrt(np.mean(np.square(errors))))
         )
     return found
+
+
+def _is_complete(entry: Mapping[str, Any]) -> bool:
+    return all(part in entry["units"] for parts in UNITS.values() for part in parts)
 
 
 def _sum_of_parts(entry: Mapping[str, Any], resource: str) -> int:

@@ -34,7 +34,10 @@ ENGINES = 5
 
 @dataclass(frozen=True)
 class Memory:
-    """``copies`` memories of ``words`` words of ``bits`` bits, written in ``groups`` equal parts, with ``reads`` read ports."""
+    """``copies`` memories of ``words`` words of ``bits`` bits, written in ``groups`` equal parts, with ``reads`` read ports.
+
+    ``at_once``: a read has its data in the same cycle, which block RAM cannot do.
+    """
 
     unit: str
     bits: int
@@ -42,6 +45,7 @@ class Memory:
     copies: int = 1
     groups: int = 1
     reads: int = 1
+    at_once: bool = False
 
     @property
     def distributed(self) -> int:
@@ -58,7 +62,7 @@ class Memory:
     @property
     def in_block(self) -> bool:
         """yosys takes what costs less (pass memory_libmap)."""
-        return BLOCK_COST * self.block <= DISTRIBUTED_COST * self.distributed
+        return not self.at_once and BLOCK_COST * self.block <= DISTRIBUTED_COST * self.distributed
 
 
 @dataclass(frozen=True)
@@ -92,23 +96,23 @@ def memories(params: Params) -> list[Memory]:
         Memory("array", 4 * columns, p.accumulator_half_words, copies=2),
         Memory("scratchpad", lanes, p.bank_words, copies=p.banks, groups=p.column_groups),
         Memory("vector", lanes, p.table_words, reads=reads),
-        Memory("vector", lanes, OPERAND_WORDS),
+        Memory("vector", lanes, OPERAND_WORDS, at_once=True),
         Memory("vector", 1 + address, VECTOR_OUTPUT_PLACES),
         Memory("vector", lanes, VECTOR_OUTPUT_PLACES),
         Memory("drain", columns, DRAIN_OUTPUT_WORDS - 1),
         Memory("drain", 1 + max(1, _bits(p.column_groups)) + address, DRAIN_OUTPUT_WORDS - 1),
         Memory("drain", columns, RESIDUAL_WORDS - 1),
         Memory("frontends", QUEUE_WORD_BITS, 8 * p.queue_bytes // QUEUE_WORD_BITS, copies=ENGINES),
-        Memory("fetch", ENGINES + _bits(_chunk_bytes(p) // 16), FETCH_OUTSTANDING + 2),
-        Memory("guard", bus.address_bits, FETCH_OUTSTANDING),
-        Memory("guard", bus.address_bits, bus.read_outstanding),
-        Memory("guard", bus.address_bits + 1, bus.write_outstanding),
-        Memory("guard", 8, bus.write_outstanding),
-        Memory("load", 17 + address + place, bus.read_outstanding),
-        Memory("store", 16 + address + place, bus.write_outstanding),
-        Memory("store", lanes + (place + 1 if place else 0), STORE_WORD_QUEUE_DEPTH),
-        Memory("control", 32, COUNTED_CLASSES, copies=ENGINES, reads=2),
-        Memory("control", 32, COUNTED_EVENTS, reads=2),
+        Memory("fetch", ENGINES + _bits(_chunk_bytes(p) // 16), FETCH_OUTSTANDING + 2, at_once=True),
+        Memory("guard", bus.address_bits, FETCH_OUTSTANDING, at_once=True),
+        Memory("guard", bus.address_bits, bus.read_outstanding, at_once=True),
+        Memory("guard", bus.address_bits + 1, bus.write_outstanding, at_once=True),
+        Memory("guard", 8, bus.write_outstanding, at_once=True),
+        Memory("load", 17 + address + place, bus.read_outstanding, at_once=True),
+        Memory("store", 16 + address + place, bus.write_outstanding, at_once=True),
+        Memory("store", lanes + (place + 1 if place else 0), STORE_WORD_QUEUE_DEPTH, at_once=True),
+        Memory("control", 32, COUNTED_CLASSES, copies=ENGINES, reads=2, at_once=True),
+        Memory("control", 32, COUNTED_EVENTS, reads=2, at_once=True),
     ]
     if p.taps:
         found.append(Memory("vector", p.taps * lanes, 2 * vector.tap_depth, groups=p.taps))
