@@ -106,9 +106,9 @@ def conv_layers(graph: QuantGraph) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def scalesim_config(machine: Machine, dataflow: Dataflow, *, estimate: bool = False) -> str:
-    """The ``.cfg``. A buffer of the scratchpad's size for each operand, and of each the DRAM's whole bandwidth, in words of a
-    byte: the format shares neither. ``estimate``: no bandwidth given, which simulates less."""
+def scalesim_config(machine: Machine, dataflow: Dataflow, *, bandwidth: bool = False) -> str:
+    """The ``.cfg``. A buffer of the scratchpad's size for each operand: the format shares none. ``bandwidth``: the DRAM's is a
+    limit, all of it for each operand, in words of a byte; without it the tool takes as much as is needed and never stalls."""
     kilobytes, words = machine.scratchpad_bytes // 1024, machine.dram_bytes_per_cycle
     sections: Mapping[str, Mapping[str, object]] = {
         "general": {"run_name": RUN_NAME},
@@ -127,7 +127,7 @@ def scalesim_config(machine: Machine, dataflow: Dataflow, *, estimate: bool = Fa
             }.items()
         },
         "sparsity": {"SparsitySupport": "false"},
-        "run_presets": {"InterfaceBandwidth": "CALC" if estimate else "USER", "UseRamulatorTrace": False},
+        "run_presets": {"InterfaceBandwidth": "USER" if bandwidth else "CALC", "UseRamulatorTrace": False},
     }  # fmt: skip
     lines = []
     for section, values in sections.items():
@@ -137,7 +137,7 @@ def scalesim_config(machine: Machine, dataflow: Dataflow, *, estimate: bool = Fa
 
 def scalesim_topology(layers: Iterable[Layer]) -> str:
     """The ``.csv``. Every row ends with a comma, as the format has it; padding is in the input's size."""
-    rows = [TOPOLOGY_HEADER]
+    rows: list[tuple[str, ...]] = [TOPOLOGY_HEADER]
     for place, layer in enumerate(layers):
         values = (*layer.input_read, *layer.kernel, layer.channels, layer.filters, layer.stride[0])
         rows.append((f"layer{place}", *map(str, values)))
@@ -253,4 +253,5 @@ def _zigzag_layer(place: int, layer: Layer) -> dict[str, Any]:
 def zigzag_layer_cycles(text: str) -> int:
     """Of a layer's ``_complete.json``: loading, computing and writing back."""
     latency = json.loads(text)["outputs"]["latency"]
-    return round(latency["data_onloading"] + latency["computation"] + latency["data_offloading"])
+    parts = ("data_onloading", "computation", "data_offloading")
+    return sum(round(latency[part]) for part in parts)

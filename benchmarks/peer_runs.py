@@ -78,7 +78,7 @@ def measure_zigzag(subject: Subject, python: Path) -> Figures:
 
 
 def measure_scalesim(
-    subject: Subject, python: Path, dataflow: Dataflow, *, estimate: bool, limit_seconds: float | None
+    subject: Subject, python: Path, dataflow: Dataflow, *, bandwidth: bool, limit_seconds: float | None
 ) -> Figures:
     """All layers; or with a limit, one of each shape from the cheapest on, until time is up, and the rest by ``with_rest``."""
     costs = [scalesim_cycles(layer, subject.machine, dataflow) for layer in subject.layers]
@@ -87,7 +87,7 @@ def measure_scalesim(
         order = list({subject.layers[place].shape: place for place in order}.values())
     with TemporaryDirectory() as name:
         folder = Path(name)
-        config = scalesim_config(subject.machine, dataflow, estimate=estimate)
+        config = scalesim_config(subject.machine, dataflow, bandwidth=bandwidth)
         (folder / "machine.cfg").write_text(config, encoding="utf-8")
         arguments = ["machine.cfg", RESULTS]
         for place in order:
@@ -112,18 +112,19 @@ def _report(folder: Path, place: int) -> tuple[int, int, int]:
 def with_rest(layers: Sequence[Layer], costs: Sequence[int], done: dict[int, Figures], import_cpu_seconds: float) -> Figures:
     """Cycles and seconds of all layers from those that were simulated.
 
-    A layer of a shape that was simulated has its cycles and seconds. Of another one, ``costs`` has the cycles, and its seconds
-    are at the cycles per second of all simulated layers together. ``formula_right``: in how many simulated layers ``costs`` is
-    what the tool says. The whole process is then the import and these seconds.
+    A layer of a shape that was simulated has its cycles and seconds. Of another one, ``costs`` has the cycles, those without
+    stalls, and its seconds are at such cycles per second of all simulated layers together. The whole process is then the import
+    and these seconds. ``formula_right``: in how many simulated layers ``costs`` is what the tool says.
     """
     alike = {layers[place].shape: figures for place, figures in done.items()}
-    simulated = {key: sum(figures[key] for figures in done.values()) for key in ("cycles", "seconds", "cpu_seconds")}
+    simulated = {key: sum(figures[key] for figures in done.values()) for key in ("seconds", "cpu_seconds")}
+    simulated_cost = sum(costs[place] for place in done)
     cycles, seconds, cpu_seconds, unknown, by_layer = 0, 0.0, 0.0, 0, []
     for place, layer in enumerate(layers):
         figures = done.get(place) or alike.get(layer.shape)
         if figures is None:
             unknown += 1
-            share = costs[place] / simulated["cycles"]
+            share = costs[place] / simulated_cost
             figures = {key: simulated[key] * share for key in ("seconds", "cpu_seconds")} | {"cycles": costs[place]}
         cycles += figures["cycles"]
         seconds += figures["seconds"]
@@ -137,7 +138,7 @@ def with_rest(layers: Sequence[Layer], costs: Sequence[int], done: dict[int, Fig
         "layers": {"measured": len(done), "repeated": len(layers) - len(done) - unknown, "by_formula": unknown},
         "with_prefetch": None if unknown else sum(alike[layer.shape]["with_prefetch"] for layer in layers),
         "stalls": sum(figures["stalls"] for figures in done.values()),
-        "simulated_cycles_per_cpu_second": simulated["cycles"] / simulated["cpu_seconds"],
+        "simulated_cycles_per_cpu_second": simulated_cost / simulated["cpu_seconds"],
         "simulated_seconds": simulated["seconds"], "simulated_cpu_seconds": simulated["cpu_seconds"],
         "import_cpu_seconds": import_cpu_seconds,
         "formula_right": sum(figures["cycles"] == costs[place] for place, figures in done.items()),
