@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ __all__ = [
 
 DRIVERS = Path(__file__).with_name("peer_drivers")
 LISTED = "installed.txt"
+EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b")
 
 RESULTS = "results.jsonl"
 """The file in its folder that a driver adds to."""
@@ -147,10 +149,16 @@ def run_process(
     seconds = time.perf_counter() - begin
     error = None
     if process.returncode and not stopped.is_set():
-        error = (errors.read_text(errors="replace").strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+        error = _last_words(errors.read_text(errors="replace")) or f"exit status {process.returncode}"
     return Process(
         _lines(folder / RESULTS), seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, load, stopped.is_set(), error
     )
+
+
+def _last_words(text: str) -> str:
+    """The first line of the exception at a traceback's end; the last line of anything else."""
+    lines = text.strip().splitlines()
+    return next((line for line in reversed(lines) if EXCEPTION.match(line)), lines[-1] if lines else "")
 
 
 def _lines(path: Path) -> tuple[dict[str, Any], ...]:

@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         if not rows:
             _tell("Systola once, not measured: its compiled code gets into the cache")
-            measure_systola(subject, "cold")
+            measure_systola(subject, "warm")
         rows += _measured(subject, found, options)
     good = [row for row in rows if "error" not in row]
     tables = {
