@@ -4,8 +4,6 @@ The cost of a tiling is an estimate, in cycles, of what a layer adds to the prog
 largest of what each needs, and of what the buffers allow: a buffer that is loaded, used and given back cannot be loaded again
 meanwhile, so with n buffers a period takes at least (latency + load + use) / n. To it is added what nothing else can hide:
 waiting for the first tile, and for the last to be handed over. Costs rank tilings; they are not reported.
-
-All functions take and return one number for each candidate, as arrays.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from systola.mapper.layers import Window
+from systola.mapper.jit import jit
 from systola.mapper.tiles import MAX_COUNT
 
 __all__ = [
@@ -22,7 +20,6 @@ __all__ = [
     "Numbers",
     "cover_cycles",
     "halvings",
-    "input_extent",
     "period_cycles",
     "pieces",
 ]
@@ -52,29 +49,27 @@ def halvings(count: int) -> list[int]:
     return sizes
 
 
-def input_extent(window: Window, axis: int, outputs: Numbers, extent: int) -> Numbers:
-    """Input positions that a tile of ``outputs`` needs at most along an axis."""
-    reach = (outputs - 1) * window.stride[axis] + (window.kernel[axis] - 1) * window.dilation[axis] + 1
-    return np.minimum(reach, extent)
-
-
-def cover_cycles(extents: tuple[int, int], rows: Numbers, columns: Numbers, least: float) -> Numbers:
+@jit
+def cover_cycles(height: float, width: float, rows: float, columns: float, least: float) -> float:
     """Σ over the tiles of an image of max(pixels of the tile, least)."""
-    total: Numbers = np.zeros_like(rows)
-    height, width = extents
-    for row_count, row_size in ((height // rows, rows), (1, height % rows)):
-        for column_count, column_size in ((width // columns, columns), (1, width % columns)):
+    total = 0.0
+    for row_count, row_size in ((height // rows, rows), (1.0, height % rows)):
+        for column_count, column_size in ((width // columns, columns), (1.0, width % columns)):
             pixels = row_size * column_size
-            total += np.where(pixels > 0, row_count * column_count * np.maximum(pixels, least), 0)
+            if pixels > 0:
+                total += row_count * column_count * max(pixels, least)
     return total
 
 
-def period_cycles(count: Numbers, slots: Numbers, use: Numbers, transfer: Numbers, latency: float) -> Numbers:
+@jit
+def period_cycles(count: float, slots: float, use: float, transfer: float, latency: float) -> float:
     """What ``count`` transfers through ``slots`` buffers take when each is used for ``use`` cycles.
 
     Where transfers take about as long as their use, nothing that was lost once is ever made good: then there should be
     buffers for twice the latency.
     """
-    spare = np.where(transfer > _TIGHT * use, latency, 0.0)
-    held = (latency + spare + transfer + use) / np.maximum(slots, 1)
-    return np.where(count > slots, count * np.maximum(np.maximum(use, transfer), held), 0.0)
+    if count <= slots:
+        return 0.0
+    spare = latency if transfer > _TIGHT * use else 0.0
+    held = (latency + spare + transfer + use) / max(slots, 1.0)
+    return count * max(use, transfer, held)

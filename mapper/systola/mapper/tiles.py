@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from systola.hw.isa import VectorOp
 from systola.hw.params import Params
+from systola.mapper.jit import jit
 from systola.mapper.layers import Window
 from systola.mapper.layout import Layout
 
@@ -162,13 +163,24 @@ class Tilings(Sequence[Tiling]):
         return float(self._cost[number]) if number < len(self) else float("inf")
 
 
+@jit
 def _frontier(cost: NDArray[np.float64], words: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Candidates, cheapest first, for which no cheaper one takes fewer words."""
-    order = np.lexsort((words, cost))
-    least = np.minimum.accumulate(words[order])
-    fewer = np.ones(len(order), dtype=bool)
-    fewer[1:] = words[order][1:] < least[:-1]
-    return order[fewer]
+    """Candidates, cheapest first, for which no cheaper one takes fewer words; of equal ones the first."""
+    found, costs, size = np.empty(len(cost), np.int64), np.empty(len(cost)), 0
+    for new in range(len(cost)):
+        place = np.searchsorted(costs[:size], cost[new])
+        if place and words[found[place - 1]] <= words[new]:
+            continue
+        if place < size and costs[place] == cost[new] and words[found[place]] <= words[new]:
+            continue
+        after = place  # what stays of those that cost no less
+        while after < size and words[found[after]] >= words[new]:
+            after += 1
+        stay, stay_costs = found[after:size].copy(), costs[after:size].copy()
+        size = place + 1 + len(stay)
+        found[place], costs[place] = new, cost[new]
+        found[place + 1 : size], costs[place + 1 : size] = stay, stay_costs
+    return found[:size]
 
 
 def column_mode(params: Params, op: VectorOp, window: Window, *, operand: bool) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 
 from systola.hw.isa import VectorOp
 from systola.hw.params import Params
+from systola.mapper.jit import jit
+from systola.mapper.layers import Window
 from systola.mapper.tile_costs import (
     STEP_CYCLES,
     Numbers,
     halvings,
-    input_extent,
     period_cycles,
     pieces,
 )
@@ -23,7 +25,60 @@ __all__ = ["vector_tilings"]
 
 _PIPELINE_CYCLES = 34  # from an instruction's last step until another may begin with the result
 _HANDOVER_SHARE = 0.5  # of a step: what a reader of another engine waits for
-_SLOTS = (1, 2, 3)
+_SLOTS = np.array([1, 2, 3], dtype=np.float64)
+
+
+class _Layer(NamedTuple):
+    """What costs depend on, in numbers that compiled code can take.
+
+    ``height``, ``width``: of the output before upsampling by ``scale`` pixels for one; ``words``: of the output. ``planes``,
+    ``input_height``, ``input_width``: of the input. ``reach_*``: input rows or columns of one output. ``param_words``: of one
+    plane, or of all if ``shared``. ``pixel_cycles``: of an output pixel of one plane, unless ``by_column``: then ``kernel_*`` and
+    ``stride_x`` tell. ``loads_input``, ``loads_operand``, ``stages_output``: whether there are buffers for them;
+    ``broadcast``: of the operand, one pixel is enough; the other flags as in Homes.
+    """
+
+    height: int
+    width: int
+    scale: int
+    words: int
+    planes: int
+    input_height: int
+    input_width: int
+    stride_y: int
+    stride_x: int
+    reach_y: int
+    reach_x: int
+    kernel_y: int
+    kernel_x: int
+    param_words: int
+    shared: bool
+    by_column: bool
+    pixel_cycles: int
+    word_cycles: float
+    latency: int
+    loads_input: bool
+    loads_operand: bool
+    broadcast: bool
+    stages_output: bool
+    store: bool
+    handover: bool
+    by_channels: bool
+
+
+class _Buffers(NamedTuple):
+    """Words of a candidate's buffers, and how many there are: ``slots`` of inputs, operands and outputs each. ``out``: words of
+    an output tile, wherever it goes. ``bands``: tiles of a plane; ``steps``: in all."""
+
+    input_words: float
+    weight_words: float
+    operand_words: float
+    output_words: float
+    slots: float
+    weight_slots: float
+    out: float
+    bands: float
+    steps: float
 
 
 def vector_tilings(shape: VectorShape, params: Params, homes: Homes) -> Tilings:
@@ -31,110 +86,130 @@ def vector_tilings(shape: VectorShape, params: Params, homes: Homes) -> Tilings:
 
     Rows and columns are those before upsampling.
     """
-    geometries = np.array(list(_geometries(shape, params)), dtype=np.float64)
-    slots = np.array(_SLOTS, dtype=np.float64)
-    table = np.hstack([np.repeat(geometries, len(slots), axis=0), np.tile(slots, len(geometries))[:, None]])
-    costing = _Costing(shape, params, homes, table)
-    cost, words = costing.cost(), costing.words()
-    return Tilings(cost, words, lambda index: costing.tiling(index, cost[index]))
+    geometries, layer = _geometries(shape, params.scratchpad_words), _layer(shape, params, homes)
+    cost, words = _costs(layer, geometries, _SLOTS)
+    return Tilings(cost, words, partial(_tiling, layer, geometries, cost))
 
 
-def _geometries(shape: VectorShape, params: Params) -> Iterator[tuple[int, int, int]]:
-    """rows, columns, planes."""
-    fy, fx = shape.upsample
+def _layer(shape: VectorShape, params: Params, homes: Homes) -> _Layer:
+    window, (fy, fx), (height, width) = shape.window, shape.upsample, shape.window.kernel
+    reach_y, reach_x = (_input_reach(window, axis, 1) for axis in (0, 1))
+    if shape.op is VectorOp.TABLE:
+        pixel_cycles = max(1, params.lanes // params.config.vector.table_lanes)
+    else:
+        pixel_cycles = (height * width + shape.operand) * fy * fx
+    return _Layer(
+        shape.output.height // fy, shape.output.width // fx, fy * fx, shape.output.words, shape.input.planes,
+        shape.input.height, shape.input.width, *window.stride, reach_y, reach_x, height, width, shape.param_words,
+        shape.shared_params, column_mode(params, shape.op, window, operand=shape.operand), pixel_cycles, word_cycles(params),
+        memory_latency_cycles(params), not homes.input, shape.operand and not homes.operand, shape.broadcast_operand,
+        not homes.output, homes.store, homes.handover, homes.by_channels,
+    )  # fmt: skip
+
+
+def _input_reach(window: Window, axis: int, outputs: int) -> int:
+    """Input positions that some outputs need at most along an axis."""
+    return (outputs - 1) * window.stride[axis] + (window.kernel[axis] - 1) * window.dilation[axis] + 1
+
+
+@lru_cache(maxsize=1 << 12)
+def _geometries(shape: VectorShape, scratchpad_words: int) -> Numbers:
+    """The tiles to choose from: rows, columns, planes of each, as the columns of a table."""
+    found, (fy, fx) = [], shape.upsample
     for columns in pieces(shape.output.width // fx):
         for rows in pieces(shape.output.height // fy):
-            for planes in halvings(shape.input.planes):
-                yield rows, columns, planes
-        if columns == shape.output.width // fx and _band_fits(shape, params, columns):
+            found += [(rows, columns, planes) for planes in halvings(shape.input.planes)]
+        if columns == shape.output.width // fx and _band_fits(shape, scratchpad_words, columns):
             break  # narrower tiles only read borders twice
+    return np.array(found, dtype=np.float64).reshape(-1, 3)
 
 
-def _band_fits(shape: VectorShape, params: Params, columns: int) -> bool:
+def _band_fits(shape: VectorShape, scratchpad_words: int, columns: int) -> bool:
     """One row of a band, double-buffered, takes at most half of the scratchpad."""
-    one = np.ones(1)
-    rows = input_extent(shape.window, 0, one, shape.input.height)[0]
-    width = input_extent(shape.window, 1, one * columns, shape.input.width)[0]
-    return bool(2 * rows * width + 4 * columns <= params.scratchpad_words // 2)
+    rows = min(_input_reach(shape.window, 0, 1), shape.input.height)
+    width = min(_input_reach(shape.window, 1, columns), shape.input.width)
+    return 2 * rows * width + 4 * columns <= scratchpad_words // 2
 
 
-class _Costing:
-    """Sizes and cost of every candidate; ``table``: rows, columns, planes, slots."""
+@jit
+def _costs(layer: _Layer, geometries: Numbers, slots: Numbers) -> tuple[Numbers, Numbers]:
+    """Estimated cycles, and scratchpad words, of every candidate: each row of ``geometries`` with each of ``slots``."""
+    cost, words = np.empty(len(geometries) * len(slots)), np.empty(len(geometries) * len(slots))
+    for candidate in range(len(cost)):
+        geometry = geometries[candidate // len(slots)]
+        buffers = _buffers(layer, geometry, slots[candidate % len(slots)])
+        streamed = buffers.input_words + buffers.operand_words + buffers.output_words
+        words[candidate] = streamed * buffers.slots + buffers.weight_words * buffers.weight_slots
+        cost[candidate] = _cost(layer, geometry, buffers)
+    return cost, words
 
-    def __init__(self, shape: VectorShape, params: Params, homes: Homes, table: Numbers) -> None:
-        self.shape, self.params, self.homes = shape, params, homes
-        self.rows, self.columns, self.planes, slots = table.T
-        fy, fx = shape.upsample
-        self.height, self.width = shape.output.height // fy, shape.output.width // fx
-        self.bands = np.ceil(self.height / self.rows) * np.ceil(self.width / self.columns)
-        self.steps = self.bands * np.ceil(shape.input.planes / self.planes)
-        self.slots = np.minimum(slots, self.steps)
-        rows = input_extent(shape.window, 0, self.rows, shape.input.height)
-        columns = input_extent(shape.window, 1, self.columns, shape.input.width)
-        pixels, none = self.rows * self.columns, np.zeros_like(self.rows)
-        self.input_words = none if homes.input else self.planes * rows * columns
-        self.weight_words = shape.param_words * (none + 1 if shape.shared_params else self.planes)
-        streamed = self.planes * (none + 1 if shape.broadcast_operand else pixels)
-        self.operand_words = streamed if shape.operand and not homes.operand else none
-        self.output_words = none if homes.output else self.planes * pixels * fy * fx
-        single = (self.planes >= shape.input.planes) | shape.shared_params
-        self.weight_slots = np.where(single, 1, np.minimum(np.maximum(self.slots, 2), self.steps))
 
-    def words(self) -> Numbers:
-        """Scratchpad words in all."""
-        streamed = self.input_words + self.operand_words + self.output_words
-        total: Numbers = streamed * self.slots + self.weight_words * self.weight_slots
-        return total
+@jit
+def _buffers(layer: _Layer, geometry: Numbers, slots: float) -> _Buffers:
+    rows, columns, planes = geometry
+    pixels = rows * columns
+    bands = np.ceil(layer.height / rows) * np.ceil(layer.width / columns)
+    steps = bands * np.ceil(layer.planes / planes)
+    slots = min(slots, steps)
+    input_rows = min((rows - 1) * layer.stride_y + layer.reach_y, layer.input_height)
+    input_columns = min((columns - 1) * layer.stride_x + layer.reach_x, layer.input_width)
+    operand, out = planes * (1.0 if layer.broadcast else pixels), planes * pixels * layer.scale
+    return _Buffers(
+        planes * input_rows * input_columns if layer.loads_input else 0.0,
+        layer.param_words * (1.0 if layer.shared else planes),
+        operand if layer.loads_operand else 0.0,
+        out if layer.stages_output else 0.0,
+        slots,
+        1.0 if planes >= layer.planes or layer.shared else min(max(slots, 2.0), steps),
+        out, bands, steps,
+    )  # fmt: skip
 
-    def cost(self) -> Numbers:
-        shape, params, homes = self.shape, self.params, self.homes
-        fy, fx = shape.upsample
-        word, latency = word_cycles(params), memory_latency_cycles(params)
-        compute = shape.input.planes * self.height * self._row_cycles() + self.steps * shape.param_words
-        load = (self.input_words + self.operand_words) * word
-        output = self.planes * self.rows * self.columns * fy * fx * word
-        memory = self.steps * load + shape.output.words * word * homes.store + shape.param_words * shape.input.planes * word
-        bound = np.maximum(compute, memory)
-        inputs = period_cycles(self.steps, self.slots, compute / self.steps, load, latency)
-        outputs = period_cycles(self.steps, self.slots, compute / self.steps, output, latency + _PIPELINE_CYCLES)
-        bound = np.maximum(bound, np.where(load > 0, inputs, 0))
-        bound = np.maximum(bound, np.where(self.output_words > 0, outputs, 0))
-        first = np.where(load > 0, latency + load, 0)
-        last = 0.0 if homes.output else output + latency
-        total: Numbers = bound + first + last + _PIPELINE_CYCLES + self._handover(compute) + self.steps * STEP_CYCLES
-        return total
 
-    def _row_cycles(self) -> Numbers:
-        """Of one plane's row."""
-        shape, kernel = self.shape, self.shape.window.kernel
-        if column_mode(self.params, shape.op, shape.window, operand=shape.operand):
-            parts = np.ceil(self.width / self.columns)
-            cycles: Numbers = ((self.width - parts) * shape.window.stride[1] + parts * kernel[1]) * kernel[0]
-            return cycles
-        if shape.op is VectorOp.TABLE:
-            per_pixel = max(1, self.params.lanes // self.params.config.vector.table_lanes)
-        else:
-            per_pixel = (kernel[0] * kernel[1] + shape.operand) * shape.upsample[0] * shape.upsample[1]
-        return np.full_like(self.rows, self.width * per_pixel)
+@jit
+def _cost(layer: _Layer, geometry: Numbers, b: _Buffers) -> float:
+    """Estimated cycles."""
+    word, latency = layer.word_cycles, layer.latency
+    compute = layer.planes * layer.height * _row_cycles(layer, geometry[1]) + b.steps * layer.param_words
+    load, output = (b.input_words + b.operand_words) * word, b.out * word
+    memory = b.steps * load + layer.words * word * layer.store + layer.param_words * layer.planes * word
+    bound = max(compute, memory)
+    if load > 0:
+        bound = max(bound, period_cycles(b.steps, b.slots, compute / b.steps, load, latency))
+    if b.output_words > 0:
+        bound = max(bound, period_cycles(b.steps, b.slots, compute / b.steps, output, latency + _PIPELINE_CYCLES))
+    first, last = latency + load if load > 0 else 0.0, output + latency if layer.stages_output else 0.0
+    handover = _handover(layer, geometry[2], b, compute) if layer.handover else 0.0
+    return bound + first + last + _PIPELINE_CYCLES + handover + b.steps * STEP_CYCLES
 
-    def _handover(self, compute: Numbers) -> Numbers:
-        """What this layer keeps another engine waiting: little if it takes its input in the order in which that is made."""
-        if not self.homes.handover:
-            return np.zeros_like(compute)
-        wide = self.planes >= self.shape.input.planes
-        in_order = (wide & (self.bands > 1)) if not self.homes.by_channels else ~wide
-        return np.where(in_order | (self.steps == 1), _HANDOVER_SHARE * compute / self.steps, compute)
 
-    def tiling(self, index: int, cost: float) -> Tiling:
-        """A candidate."""
-        rows, columns, planes, slots = (int(a[index]) for a in (self.rows, self.columns, self.planes, self.slots))
-        sizes = (self.input_words, self.weight_words, self.operand_words, self.output_words)
-        words = [int(size[index]) for size in sizes]
-        return Tiling(
-            rows, columns, planes, planes, planes, True, words[0], words[1], words[2], words[3],
-            input_slots=slots if words[0] else 0,
-            weight_slots=int(self.weight_slots[index]) if words[1] else 0,
-            operand_slots=slots if words[2] else 0,
-            output_slots=slots if words[3] else 0,
-            cost_cycles=float(cost),
-        )  # fmt: skip
+@jit
+def _row_cycles(layer: _Layer, columns: float) -> float:
+    """Of one plane's row."""
+    if layer.by_column:
+        parts = np.ceil(layer.width / columns)
+        return float(((layer.width - parts) * layer.stride_x + parts * layer.kernel_x) * layer.kernel_y)
+    return float(layer.width * layer.pixel_cycles)
+
+
+@jit
+def _handover(layer: _Layer, planes: float, b: _Buffers, compute: float) -> float:
+    """What this layer keeps another engine waiting: little if it takes its input in the order in which that is made."""
+    wide = planes >= layer.planes
+    in_order = not wide if layer.by_channels else wide and b.bands > 1
+    return _HANDOVER_SHARE * compute / b.steps if in_order or b.steps == 1 else compute
+
+
+def _tiling(layer: _Layer, geometries: Numbers, cost: Numbers, index: int) -> Tiling:
+    """A candidate, given the costs of all."""
+    geometry = geometries[index // len(_SLOTS)]
+    rows, columns, planes = map(int, geometry)
+    b = _buffers(layer, geometry, _SLOTS[index % len(_SLOTS)])
+    input_words, weight_words, operand_words, output_words, slots, weight_slots = map(int, b[:6])
+    return Tiling(
+        rows, columns, planes, planes, planes, True, input_words, weight_words, operand_words, output_words,
+        input_slots=slots if input_words else 0,
+        weight_slots=weight_slots if weight_words else 0,
+        operand_slots=slots if operand_words else 0,
+        output_slots=slots if output_words else 0,
+        cost_cycles=float(cost[index]),
+    )  # fmt: skip
