@@ -64,8 +64,7 @@ DEVICES = {
         Device("ecp5-85k", lut4=83640, dsp=156, ebr=208),
     )
 }
-"""LFE5U-25F, -45F and -85F, from the device data of nextpnr-ecp5 0.11 (Project Trellis), which prints them for any design; they
-are Lattice's figures (FPGA-DS-02012, table 1.1: 24k, 44k, 84k LUTs; 28, 72, 156 multipliers; 56, 108, 208 blocks)."""
+"""LFE5U-25F, -45F and -85F, from the device data of nextpnr-ecp5 0.11.1 (Project Trellis), which prints them for any design."""
 
 
 @dataclass(frozen=True)
