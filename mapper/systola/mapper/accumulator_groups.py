@@ -16,7 +16,7 @@ import numpy as np
 from systola.hw.isa import Engine
 from systola.mapper.edges import Edges, add_edge
 from systola.mapper.instruction_tables import Column
-from systola.mapper.jit import jit
+from systola.mapper.jit import jit, jit_borrowing
 from systola.mapper.program import Program
 
 __all__ = ["Groups", "find_groups", "tied"]
@@ -58,7 +58,7 @@ def _by_group(of: Column, members: Column, count: int) -> tuple[Column, Column]:
 def tied(edges: Edges, groups: Groups) -> Edges:
     """The edges, and those inside groups, and before each group's first instruction what its other members need."""
     seen = np.full(len(groups.of), -1, np.int64)
-    stack = np.empty(len(groups.of), np.int64)
+    stack, found = np.empty(len(groups.of), np.int64), np.empty(len(groups.of), np.int64)
     for group in range(len(groups.array_begins) - 1):
         arrays = groups.arrays[groups.array_begins[group] : groups.array_begins[group + 1]]
         drains = groups.drains[groups.drain_begins[group] : groups.drain_begins[group + 1]]
@@ -66,18 +66,21 @@ def tied(edges: Edges, groups: Groups) -> Edges:
             edges = add_edge(edges, arrays[number], arrays[number - 1], 0)
         for drain in drains:
             edges = add_edge(edges, drain, arrays[-1], 1)
-        edges = _before_head(edges, group, arrays, drains, seen, stack)
+        for other in found[: _before_head(edges, group, arrays, drains, seen, stack, found)]:
+            edges = add_edge(edges, arrays[0], other, 0)
     return edges
 
 
-@jit
-def _before_head(edges: Edges, group: int, arrays: Column, drains: Column, seen: Column, stack: Column) -> Edges:
-    """What must be placed before the group's head so that the rest of the group cannot get stuck.
+@jit_borrowing
+def _before_head(
+    edges: Edges, group: int, arrays: Column, drains: Column, seen: Column, stack: Column, found: Column
+) -> int:
+    """What must be placed before the group's head so that the rest of the group cannot get stuck: how many are ``found``.
 
     Everything its members depend on, directly or over instructions that come after the head, that itself comes before it.
     ``seen``: by instruction, the last group that it was seen for.
     """
-    size = 0
+    size, count = 0, 0
     for members in (arrays, drains):
         for index in members:
             seen[index] = group
@@ -93,8 +96,9 @@ def _before_head(edges: Edges, group: int, arrays: Column, drains: Column, seen:
                 continue
             seen[other] = group
             if other < head:
-                edges = add_edge(edges, head, other, 0)
+                found[count] = other
+                count += 1
             else:
                 stack[size] = other
                 size += 1
-    return edges
+    return count

@@ -32,8 +32,9 @@ _LAST_CHANNELS_SHARE = 0.1  # of a layer that needs all channels at once: what i
 _HANDOVER_SHARE = 0.5  # of a step: what a reader of another engine waits for
 _ARRAY_BYTES, _DRAIN_BYTES = 128, 64  # instructions: load and array, drain
 _CHOICES = np.array(
-    [(1, 1, 1), (2, 2, 2), (3, 2, 2), (2, 3, 2), (3, 3, 2), (2, 4, 2), (3, 3, 3), (4, 4, 3), (2, 6, 2), (2, 10, 2)], dtype=np.float64
-)
+    [(1, 1, 1), (2, 2, 2), (3, 2, 2), (2, 3, 2), (3, 3, 2), (2, 4, 2), (3, 3, 3), (4, 4, 3), (2, 6, 2), (2, 10, 2)],
+    dtype=np.float64,
+)  # fmt: skip
 """Numbers of buffers worth trying: inputs, weights, outputs."""
 
 

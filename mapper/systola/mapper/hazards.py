@@ -17,7 +17,7 @@ from systola.hw.errors import MappingError
 from systola.hw.isa import ENGINES, Opcode
 from systola.mapper.edges import Edges, add_edge, no_edges
 from systola.mapper.instruction_tables import Column, Table
-from systola.mapper.jit import jit
+from systola.mapper.jit import jit, jit_borrowing
 from systola.mapper.operations import Space
 from systola.mapper.program import Program
 
@@ -62,7 +62,7 @@ def _cells(rows: Table, words: int) -> tuple[Numbers, int]:
     return cells, len(begins)
 
 
-@jit
+@jit_borrowing
 def _mark_borders(rows: Table, borders: NDArray[np.bool_]) -> None:
     """Where rows begin and end."""
     for row in range(len(rows)):
@@ -108,23 +108,30 @@ def _find_edges(rows: Table, engines: Column, cells: Numbers, memories: _Memorie
     edges = no_edges(len(engines))
     noted, found = np.zeros(len(engines) + 1, np.int64), np.empty(2 * len(engines), np.int64)
     for row in range(len(rows)):
-        index, written, start, count_z, stride_z, count_y, stride_y, count_x, stride_x, words = rows[row]
-        size = 0
-        for z in range(count_z):
-            for y in range(count_y):
-                for x in range(count_x):
-                    first = start + z * stride_z + y * stride_y + x * stride_x
-                    touched = range(cells[first], cells[first + words])
-                    if written:
-                        size = _write(touched, index + 1, memories, engines, noted, found, size)
-                    else:
-                        size = _read(touched, index + 1, memories, engines, noted, found, size)
+        size = _touch(rows[row], engines, cells, memories, noted, found)
         for number in found[:size]:
-            edges = add_edge(edges, index, abs(number) - 1, 1 if number > 0 else 0)
+            edges = add_edge(edges, rows[row, 0], abs(number) - 1, 1 if number > 0 else 0)
     return edges
 
 
-@jit
+@jit_borrowing
+def _touch(row: Column, engines: Column, cells: Numbers, memories: _Memories, noted: Column, found: Column) -> int:
+    """Words are read or written; how many edges were ``found``."""
+    index, written, start, count_z, stride_z, count_y, stride_y, count_x, stride_x, words = row
+    size = 0
+    for z in range(count_z):
+        for y in range(count_y):
+            for x in range(count_x):
+                first = start + z * stride_z + y * stride_y + x * stride_x
+                touched = range(cells[first], cells[first + words])
+                if written:
+                    size = _write(touched, index + 1, memories, engines, noted, found, size)
+                else:
+                    size = _read(touched, index + 1, memories, engines, noted, found, size)
+    return size
+
+
+@jit_borrowing
 def _read(cells: range, me: int, memories: _Memories, engines: Column, noted: Column, found: Column, size: int) -> int:
     """Cells are read: after what wrote them. An engine may read early, so its own writers are waited for as well."""
     engine = engines[me - 1]
@@ -142,7 +149,7 @@ def _read(cells: range, me: int, memories: _Memories, engines: Column, noted: Co
     return size
 
 
-@jit
+@jit_borrowing
 def _write(cells: range, me: int, memories: _Memories, engines: Column, noted: Column, found: Column, size: int) -> int:
     """Cells are written: after what wrote them and what has read them since; only issued after them if they are of the same
     engine."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from systola.mapper.instruction_tables import Column
-from systola.mapper.jit import jit
+from systola.mapper.jit import jit_borrowing
 
 __all__ = ["pop", "push"]
 
@@ -14,7 +14,7 @@ Keys = NDArray[np.float64]
 """By instruction."""
 
 
-@jit
+@jit_borrowing
 def push(heap: Column, size: int, item: int, first: Keys, second: Keys) -> None:
     """``item`` goes into a heap of ``size`` items; it has ``size`` + 1 then."""
     place = size
@@ -27,7 +27,7 @@ def push(heap: Column, size: int, item: int, first: Keys, second: Keys) -> None:
     heap[place] = item
 
 
-@jit
+@jit_borrowing
 def pop(heap: Column, size: int, first: Keys, second: Keys) -> int:
     """The item in front is taken out of a heap of ``size`` items; it has ``size`` − 1 then."""
     front, item, place = heap[0], heap[size - 1], 0
@@ -45,7 +45,7 @@ def pop(heap: Column, size: int, first: Keys, second: Keys) -> int:
     return int(front)
 
 
-@jit
+@jit_borrowing
 def _before(one: int, other: int, first: Keys, second: Keys) -> bool:
     if first[one] != first[other]:
         return bool(first[one] < first[other])

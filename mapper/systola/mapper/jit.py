@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.cpu import CPUTargetOptions
 
-__all__ = ["jit"]
+__all__ = ["jit", "jit_borrowing"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -30,12 +31,23 @@ def _cache_folder() -> str:
 
 
 _FOLDER = _cache_folder()
+_BORROWING = {"_nrt": False} if hasattr(CPUTargetOptions, "_nrt") else {}  # numba's "no run time": nothing is counted
 
 
 def jit(function: Function) -> Function:
     """The function, compiled at its first call and kept on disk for later processes."""
+    return _compiled(function)
+
+
+def jit_borrowing(function: Function) -> Function:
+    """As jit, for a function that makes no arrays and returns none: those of its caller are not counted again at each use, which
+    is slow, as threads could share them."""
+    return _compiled(function, **_BORROWING)
+
+
+def _compiled(function: Function, **options: bool) -> Function:
     before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, _FOLDER  # read when a function is decorated
     try:
-        return cast("Function", numba.njit(cache=True, nogil=True)(function))
+        return cast("Function", numba.njit(cache=True, nogil=True, **options)(function))
     finally:
         numba.config.CACHE_DIR = before

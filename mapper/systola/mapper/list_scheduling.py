@@ -15,7 +15,7 @@ from systola.mapper.accumulator_groups import Groups
 from systola.mapper.edges import Edges
 from systola.mapper.heaps import pop, push
 from systola.mapper.instruction_tables import Column, Table
-from systola.mapper.jit import jit
+from systola.mapper.jit import jit, jit_borrowing
 from systola.mapper.timing import WAIT_CYCLES
 
 __all__ = ["Played", "play"]
@@ -137,16 +137,10 @@ def _new_state(missing: Column, groups: Groups) -> _State:
     )  # fmt: skip
 
 
-@jit
+@jit_borrowing
 def _offer(problem: _Problem, state: _State, index: int) -> None:
     """All dependencies of an instruction are placed."""
-    latest, edges = -float(WAIT_CYCLES), problem.edges
-    link = edges.newest[index]
-    while link >= 0:
-        if edges.links[link, 1]:
-            latest = max(latest, state.finish[edges.links[link, 0]])
-        link = edges.links[link, 2]
-    ready = latest + WAIT_CYCLES
+    ready = _latest_finish(problem.edges.newest[index], problem.edges.links, state.finish) + WAIT_CYCLES
     engine, groups, group = problem.engines[index], problem.groups, problem.groups.of[index]
     if engine != _ARRAY or group < 0 or groups.arrays[groups.array_begins[group]] == index:
         state.ready[index] = ready
@@ -156,13 +150,24 @@ def _offer(problem: _Problem, state: _State, index: int) -> None:
         state.times[_MEMBER_READY_AT] = ready
 
 
-@jit
+@jit_borrowing
+def _latest_finish(link: int, links: Table, finish: Cycles) -> float:
+    """Of the instructions that ``link`` and those after it say must have finished."""
+    latest = -float(WAIT_CYCLES)
+    while link >= 0:
+        if links[link, 1]:
+            latest = max(latest, finish[links[link, 0]])
+        link = links[link, 2]
+    return latest
+
+
+@jit_borrowing
 def _members_left(state: _State) -> bool:
     """Whether the group at hand has array instructions to come."""
     return bool(state.counts[_NEXT_MEMBER] < state.counts[_END_OF_MEMBERS])
 
 
-@jit
+@jit_borrowing
 def _next_start(state: _State, engine: int) -> float:
     """When an engine begins its next instruction."""
     earliest = state.free_at[engine]
@@ -175,7 +180,7 @@ def _next_start(state: _State, engine: int) -> float:
     return float(max(earliest, state.ready[state.heaps[engine, 0]])) if state.sizes[engine] else np.inf
 
 
-@jit
+@jit_borrowing
 def _take(problem: _Problem, state: _State, engine: int, start: float) -> int:
     """The lowest in rank of those that can begin at ``start``."""
     if engine == _ARRAY and _members_left(state):
@@ -192,7 +197,7 @@ def _take(problem: _Problem, state: _State, engine: int, start: float) -> int:
     return pop(state.heaps[now], sizes[now] + 1, ranks, ranks)
 
 
-@jit
+@jit_borrowing
 def _place(problem: _Problem, state: _State, index: int, engine: int, start: float) -> None:
     times, counts = state.times, state.counts
     if engine in (_LOAD, _STORE):  # they share the memory
@@ -206,13 +211,15 @@ def _place(problem: _Problem, state: _State, index: int, engine: int, start: flo
     counts[_PLACED] += 1
     if problem.groups.of[index] >= 0:
         _place_member(problem.groups, state, index, engine)
-    for other in problem.successors[problem.after[index] : problem.after[index + 1]]:
-        state.missing[other] -= 1
-        if not state.missing[other]:
+    missing, successors = state.missing, problem.successors
+    for number in range(problem.after[index], problem.after[index + 1]):
+        other = successors[number]
+        missing[other] -= 1
+        if not missing[other]:
             _offer(problem, state, other)
 
 
-@jit
+@jit_borrowing
 def _place_member(groups: Groups, state: _State, index: int, engine: int) -> None:
     """A group is begun, or goes on; its half of the accumulators is free when all its drains are placed and over."""
     group, counts = groups.of[index], state.counts
