@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ Span = tuple[int, int]
 """(first, count)"""
 
 _NEVER = 1 << 40
+_KEPT = 1 << 14
+"""Results that are kept: bands depend on the network alone, and so serve many accelerators."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,11 @@ class Bands:
         return counts
 
     @cached_property
+    def most_fresh(self) -> int:
+        """Rows made in the band that makes most."""
+        return int(self.fresh_counts.max())
+
+    @cached_property
     def heights(self) -> dict[int, int]:
         """How many bands make so many rows, for each number of rows but 0."""
         heights = Counter(self.fresh_counts.tolist())
@@ -64,12 +71,14 @@ class Bands:
         return heights
 
 
+@lru_cache(_KEPT)
 def bands_of_rows(extent: int, rows: int) -> Bands:
     """``extent`` rows in bands of ``rows``."""
     low = np.arange(0, extent, rows, dtype=np.int64)
     return Bands(low, np.minimum(low + rows, extent))
 
 
+@lru_cache(_KEPT)
 def rows_needed(made: Bands, window: Window, upsample: int, extent: int, multiple: int) -> Bands:
     """Rows of a layer's input that the rows it makes in each band read.
 
@@ -113,6 +122,7 @@ class Ring:
         return int(np.maximum(self.bands.high[firsts - 1] - self.bands.low[firsts], 0).sum())
 
 
+@lru_cache(_KEPT)
 def make_ring(bands: Bands, ahead: int, *, loaded: bool) -> Ring:
     """The smallest buffer with which a band can be made while those up to ``ahead`` bands before it are still read.
 

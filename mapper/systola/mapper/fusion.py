@@ -10,8 +10,9 @@ Costs rank groups, tilings of a group, and groups against layers by themselves (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -146,7 +147,8 @@ class Fusion:
     _cuts: dict[tuple[int, int], ArrayCut] = field(default_factory=dict)
     _vector_cycles: dict[tuple[int, int], float] = field(default_factory=dict)
     _shapes: dict[int, ArrayShape | VectorShape] = field(default_factory=dict)
-    _layer_cycles: dict[tuple[int, Bands], tuple[float, float, int]] = field(default_factory=dict)
+    _layer_cycles: dict[tuple[int, Bands, Ring | None], tuple[float, float, int]] = field(default_factory=dict)
+    _weights: dict[int, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._timing = Timing(self.params)
@@ -213,7 +215,7 @@ class Fusion:
                     return None
             rings.append(ring)
             if self._operand(index) is not None and not homes.operands[number] and index not in again:
-                buffers |= self._operand_buffers(index, int(bands[number + 1].fresh_counts.max()))
+                buffers |= self._operand_buffers(index, bands[number + 1].most_fresh)
         if not homes.output:
             out = self.shape(last).output
             slots = range(min(_OUTPUT_SLOTS, len(bands[-1])))
@@ -221,7 +223,8 @@ class Fusion:
         tiling = FusedTiling(tuple(bands), tuple(rings), buffers, again, 0.0)
         if tiling.words > self.params.scratchpad_words:
             return None
-        return replace(tiling, cost_cycles=_Cost(self, first, last, homes, tiling, rows, ahead).cycles())
+        cost = _Cost(self, first, last, homes, tiling, rows, ahead).cycles()
+        return FusedTiling(tiling.bands, tiling.rings, buffers, again, cost)
 
     def _chain(self, first: int, last: int, rows: int) -> list[Bands]:
         """Bands of the input of ``first`` and of the output of each layer from there to ``last``."""
@@ -284,15 +287,16 @@ class Fusion:
 
     def _weight_words(self, index: int) -> list[int]:
         """Words of each buffer that holds a layer's weights: one for each run of blocks, all of one size."""
-        shape, params = self.shape(index), self.params
-        if isinstance(shape, VectorShape):
-            words = shape.param_words * (1 if shape.shared_params else shape.input.planes)
-            return [words] if words else []
-        taps = shape.window.kernel[0] * shape.window.kernel[1]
-        sizes = [
-            run.blocks * (params.drain_record_words + run.row_blocks * taps * params.weight_tile_words) for run in shape.runs
-        ]
-        return [max(sizes)] * len(sizes)
+        if index not in self._weights:
+            shape, params = self.shape(index), self.params
+            if isinstance(shape, VectorShape):
+                words = shape.param_words * (1 if shape.shared_params else shape.input.planes)
+                self._weights[index] = [words] if words else []
+            else:
+                tile = shape.window.kernel[0] * shape.window.kernel[1] * params.weight_tile_words
+                most = max(run.blocks * (params.drain_record_words + run.row_blocks * tile) for run in shape.runs)
+                self._weights[index] = [most] * len(shape.runs)
+        return self._weights[index]
 
     def cut(self, index: int, rows: int) -> ArrayCut:
         """How ``rows`` rows of an array layer's output are best computed."""
@@ -301,23 +305,26 @@ class Fusion:
             shape = self.shape(index)
             if isinstance(shape, VectorShape):
                 raise TypeError(f"layer {index} is not the array's")
-            cuts = _cuts(shape, self.params, rows)
-            self._cuts[key] = min(cuts, key=lambda c: max(c.array_cycles, c.drain_cycles) + STEP_CYCLES * c.steps)
+            self._cuts[key] = _best_cut(shape, _CutLimits.of(self.params), rows)
         return self._cuts[key]
 
-    def layer_cycles(self, index: int, made: Bands) -> tuple[float, float, int]:
-        """Cycles of a layer's engine, and of the drain, and steps, for all bands that it makes."""
-        key = index, made
+    def layer_cycles(self, index: int, made: Bands, following: Ring | None) -> tuple[float, float, int]:
+        """Cycles of a layer's engine, and of the drain, and steps, for all bands that it makes, some rows twice where that is
+        what the ``following`` tensor's buffer takes."""
+        key = index, made, following
         if key not in self._layer_cycles:
-            if isinstance(self.shape(index), VectorShape):
+            shape, again = self.shape(index), following.rows_again if following is not None else 0
+            if isinstance(shape, VectorShape):
                 cycles = sum(times * self.vector_cycles(index, rows) for rows, times in made.heights.items())
-                found = cycles, 0.0, sum(made.heights.values())
+                found = cycles * (1 + again / max(1, shape.output.height)), 0.0, sum(made.heights.values())
             else:
                 cuts = [(self.cut(index, rows), times) for rows, times in made.heights.items()]
+                drain = sum(cut.drain_cycles * times for cut, times in cuts)
                 found = (
-                    sum(cut.array_cycles * times for cut, times in cuts), sum(cut.drain_cycles * times for cut, times in cuts),
+                    sum(cut.array_cycles * times for cut, times in cuts),
+                    drain + again * shape.output.width * sum(run.blocks for run in shape.runs),
                     sum(cut.steps * times for cut, times in cuts),
-                )  # fmt: skip
+                )
             self._layer_cycles[key] = found
         return self._layer_cycles[key]
 
@@ -348,9 +355,30 @@ def _fits_accumulators(shape: ArrayShape, params: Params) -> bool:
     return bool(shape.runs) and params.accumulator_half_words >= params.column_groups
 
 
-def _cuts(shape: ArrayShape, params: Params, rows: int) -> Iterator[ArrayCut]:
+class _CutLimits(NamedTuple):
+    """What cuts depend on besides the layer."""
+
+    half: int
+    group: int
+    tile_words: int
+    record_words: int
+
+    @staticmethod
+    def of(params: Params) -> _CutLimits:
+        return _CutLimits(
+            params.accumulator_half_words, params.column_groups, params.weight_tile_words, params.drain_record_words
+        )
+
+
+@lru_cache(1 << 14)
+def _best_cut(shape: ArrayShape, limits: _CutLimits, rows: int) -> ArrayCut:
+    cuts = _cuts(shape, limits, rows)
+    return min(cuts, key=lambda cut: max(cut.array_cycles, cut.drain_cycles) + STEP_CYCLES * cut.steps)
+
+
+def _cuts(shape: ArrayShape, limits: _CutLimits, rows: int) -> Iterator[ArrayCut]:
     """The ways to cut ``rows`` rows of all columns and blocks into steps that fit half of the accumulators."""
-    half, group = params.accumulator_half_words, params.column_groups
+    half, group = limits.half, limits.group
     taps = shape.window.kernel[0] * shape.window.kernel[1]
     passes = sum(run.blocks * run.row_blocks for run in shape.runs) * taps
     blocks_in_all = sum(run.blocks for run in shape.runs)
@@ -365,8 +393,8 @@ def _cuts(shape: ArrayShape, params: Params, rows: int) -> Iterator[ArrayCut]:
             for y in range(0, rows, height)
             for x in range(0, shape.output.width, columns)
         ]
-        array = passes * sum(max(count, params.weight_tile_words) for count in pixels)
-        drain = blocks_in_all * sum(max(count, params.drain_record_words + 4) for count in pixels)
+        array = passes * sum(max(count, limits.tile_words) for count in pixels)
+        drain = blocks_in_all * sum(max(count, limits.record_words + 4) for count in pixels)
         steps = len(pixels) * sum(-(-run.blocks // blocks) for run in shape.runs)
         yield ArrayCut(height, columns, blocks, array, drain, steps)
 
@@ -385,19 +413,13 @@ class _Cost:
 
     def _layer(self, number: int, index: int) -> tuple[str, float]:
         """Engine and cycles of a layer, all bands."""
-        made = self.tiling.bands[number + 1]
         following = self.tiling.rings[number + 1] if index < self.last else None
-        again = following.rows_again if following is not None else 0
-        busy, drain, steps = self.fusion.layer_cycles(index, made)
+        busy, drain, steps = self.fusion.layer_cycles(index, self.tiling.bands[number + 1], following)
+        engine = "vector" if isinstance(self.fusion.shape(index), VectorShape) else "array"
         self.steps += steps
-        shape = self.fusion.shape(index)
-        if isinstance(shape, VectorShape):
-            busy *= 1 + again / max(1, shape.output.height)
-            self.busy["vector"] += busy
-            return "vector", busy
-        self.busy["array"] += busy
-        self.busy["drain"] += drain + again * shape.output.width * sum(run.blocks for run in shape.runs)
-        return "array", busy
+        self.busy[engine] += busy
+        self.busy["drain"] += drain
+        return engine, busy
 
     def cycles(self) -> float:
         params, tiling = self.fusion.params, self.tiling
