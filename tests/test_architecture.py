@@ -18,6 +18,9 @@ MAPPER_TYPES = ("graph", "quantgraph", "image", "layout")
 HOST_ARITHMETIC = ("reference", "reference_ops")
 """What golden and the runtime's host operations share with the float reference: functions on arrays, no compiler pass."""
 
+COMPILING = "systola.mapper.jit"
+"""How inner loops are compiled and kept, the mapper's and the cycle model's."""
+
 MACHINE_PATHS = tuple(f"/{name}/" for name in ("work", "root"))
 SKIPPED_FOLDERS = {".git", ".venv", "__pycache__", "out", "build", "dist", "node_modules"}
 
@@ -55,7 +58,7 @@ TYPES = tuple(f"systola.mapper.{name}" for name in MAPPER_TYPES)
 MAY_IMPORT = {
     "hw": ("systola.hw",),
     "mapper": ("systola.mapper", *SPEC),
-    "sim": ("systola.sim", "systola.hw.emit", *SPEC, *TYPES, *(f"systola.mapper.{name}" for name in HOST_ARITHMETIC)),
+    "sim": ("systola.sim", "systola.hw.emit", COMPILING, *SPEC, *TYPES, *(f"systola.mapper.{name}" for name in HOST_ARITHMETIC)),
     "reports": ("systola.reports", *SPEC, *TYPES),
     "driver": tuple(f"systola.{part}" for part in PARTS),
 }

@@ -403,7 +403,7 @@ REFUSALS: list[tuple[Callable[[Path], tuple[str, ...]], str]] = [
     (unknown_field, r"mine\.toml.*array\.colour"),
     (out_of_range, r"mine\.toml.*array\.rows.*3"),
     (no_toml, r"mine\.toml.*TOML"),
-    (unknown_backend, r"'magic'.*rtl, interp"),
+    (unknown_backend, r"'magic'.*rtl, cycles, interp, golden"),
     (unknown_method, r"'magic'.*minmax"),
     (output_below_a_file, r"file/out"),
     (output_is_a_file, r"file"),

@@ -309,12 +309,12 @@ def test_wording() -> None:
 
 def test_without_plotly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The error says how to get it; the command goes on."""
-    from systola.driver.sweep.command import _write_html
+    from systola.driver.sweep.command import write_html
 
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(ToolError, match=r"pip install 'systola\[sweep\]'"):
         write_sweep_html(results(), tmp_path / "report.html")
-    assert _write_html(results(), tmp_path) == [] and not list(tmp_path.iterdir())
+    assert write_html(results(), tmp_path) == [] and not list(tmp_path.iterdir())
 
 
 def test_many_points_are_thinned() -> None:
@@ -402,13 +402,13 @@ def test_anew_from_the_database(tmp_path: Path) -> None:
     """``systola sweep-report``: the same page as the sweep's own."""
     from sweep_stand_in import DIGITS, STAND_IN
 
-    from systola.driver.sweep.command import _write_html, sweep_report_command
+    from systola.driver.sweep.command import sweep_report_command, write_html
     from systola.driver.sweep.run import SweepOptions, sweep
     from systola.driver.sweep.workers import WorkerPool
 
     (tmp_path / "space.toml").write_text('base = "small"\n[axes]\narray.rows = [8, 16, 64]\n', encoding="utf-8")
     found, _ = sweep(SweepOptions((DIGITS,), tmp_path / "space.toml", tmp_path / "out"), lambda: WorkerPool(1), STAND_IN)
-    (path,) = _write_html(found, tmp_path / "out")
+    (path,) = write_html(found, tmp_path / "out")
     before = path.read_bytes()
     assert "2 done, 1 invalid, 0 failed" in Page(before.decode()).text
     path.unlink()

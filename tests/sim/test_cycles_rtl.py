@@ -62,11 +62,8 @@ def check_drawn(session: RtlSession, params: Params, graphs: list[QuantGraph]) -
 
 
 def check_preset(rtl: RtlPool, preset: str) -> None:
-    with rtl.pair(preset) as pair:
-        try:
-            check_drawn(pair.rtl, pair.params, drawn(DRAWN[preset], list(DRAWN).index(preset)))
-        finally:
-            pair.rtl.reload(pair.plain)
+    with rtl.session(preset) as (session, params):
+        check_drawn(session, params, drawn(DRAWN[preset], list(DRAWN).index(preset)))
 
 
 @presets(["tiny", "small", "base", "tall", "wide"])
@@ -91,9 +88,6 @@ def test_drawn_networks_on_odd_accelerators(name: str) -> None:
 @pytest.mark.slow
 @presets(["base", "small"])
 def test_trained_networks(rtl: RtlPool, models: Path, preset: str) -> None:
-    with rtl.pair(preset) as pair:
-        try:
-            for name in TRAINED if preset == "base" else TRAINED[:4]:
-                assert check(pair.rtl, pair.params, prepare(Options(models / name, preset, samples=1)).graph) > 10_000
-        finally:
-            pair.rtl.reload(pair.plain)
+    with rtl.session(preset) as (session, params):
+        for name in TRAINED if preset == "base" else TRAINED[:4]:
+            assert check(session, params, prepare(Options(models / name, preset, samples=1)).graph) > 10_000

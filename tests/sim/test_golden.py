@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fixed_networks import residual_network
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from random_networks import networks
 
@@ -58,6 +58,7 @@ def test_requantize_at_ties(whole, shift):
 
 
 @given(st.lists(INT32, min_size=1, max_size=5), st.integers(1 << 20, (1 << 31) - 1), st.integers(0, 63))
+@example([0, -1, 1], 1 << 20, 63)
 def test_requantize_with_wide_multipliers(sums, multiplier, shift):
     expected = [numerics.requantize(total, 0, multiplier, shift, 3, -128, 127) for total in sums]
     assert requantize(np.array(sums), 0, multiplier, shift, 3, -128, 127).tolist() == expected

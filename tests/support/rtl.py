@@ -103,9 +103,10 @@ class Pair:
 
 @dataclass
 class RtlPool:
-    """Pairs by preset."""
+    """Pairs by preset, and simulations that run without an interpreter beside them."""
 
     pairs: dict[str, Pair] = field(default_factory=dict)
+    alone: dict[str, RtlSession] = field(default_factory=dict)
 
     @contextmanager
     def pair(self, preset: str) -> Iterator[Pair]:
@@ -120,7 +121,21 @@ class RtlPool:
             self.pairs.pop(preset).rtl.close()
             raise
 
+    @contextmanager
+    def session(self, preset: str) -> Iterator[tuple[RtlSession, Params]]:
+        """A simulation alone. It is no pair's: what a program leaves in scratchpads would be in one half only."""
+        params = Params(load_config(preset))
+        if preset not in self.alone:
+            self.alone[preset] = RtlSession(params, DRAM_BYTES, settings_of(params))
+        try:
+            yield self.alone[preset], params
+        except BaseException:
+            self.alone.pop(preset).close()
+            raise
+
     def close(self) -> None:
         """End every simulation."""
+        while self.alone:
+            self.alone.popitem()[1].close()
         while self.pairs:
             self.pairs.popitem()[1].rtl.close()

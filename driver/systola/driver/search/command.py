@@ -102,7 +102,7 @@ def search_command(
 def _run(options: SearchOptions, workers: int | None, cluster: str | None) -> None:
     from systola.driver.search.output import write_accelerators, write_margins
     from systola.driver.search.run import search
-    from systola.driver.sweep.command import _difference, _executor, _shown, _write_parquet
+    from systola.driver.sweep.command import difference, executor, shown, write_parquet
     from systola.driver.sweep.evaluate import EVALUATION
     from systola.driver.sweep.export import write_csv
 
@@ -110,13 +110,13 @@ def _run(options: SearchOptions, workers: int | None, cluster: str | None) -> No
         from systola.sim.rtl.tools import check_tools
 
         check_tools()
-    with _shown() as (notify, progress):
-        found = search(options, lambda: _executor(workers, cluster), EVALUATION, progress=progress, notify=notify)
+    with shown() as (notify, progress):
+        found = search(options, lambda: executor(workers, cluster), EVALUATION, progress=progress, notify=notify)
     folder = options.output
-    files = [write_csv(found.results, folder), *_write_parquet(found.results, folder), write_margins(found, folder)]
+    files = [write_csv(found.results, folder), *write_parquet(found.results, folder), write_margins(found, folder)]
     files += [*_write_page(found, folder), *write_accelerators(found, folder)]
     _print(found, files)
-    wrong = [f"{point.hash} ({v.network}: {v.reason or _difference(v)})" for point, v in found.verified if not v.equal]
+    wrong = [f"{point.hash} ({v.network}: {v.reason or difference(v)})" for point, v in found.verified if not v.equal]
     if wrong:
         raise MismatchError(f"RTL does not confirm {len(wrong)} of {len(found.verified)} runs: {'; '.join(wrong)}")
     if not found.results.front:
@@ -125,11 +125,11 @@ def _run(options: SearchOptions, workers: int | None, cluster: str | None) -> No
 
 def _write_page(found: Found, folder: Path) -> list[Path]:
     """The sweep's page, with what the search was told."""
-    from systola.driver.sweep.command import _write_html
+    from systola.driver.sweep.command import write_html
     from systola.reports.sweep.html import Wording
 
     facts = (("limits", ", ".join(limit.show() for limit in found.limits)),)
-    return _write_html(found.results, folder, Wording("Search", facts, "that meet all limits"))
+    return write_html(found.results, folder, Wording("Search", facts, "that meet all limits"))
 
 
 def _print(found: Found, files: list[Path]) -> None:

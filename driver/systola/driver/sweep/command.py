@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from systola.reports.sweep.html import Wording
     from systola.reports.sweep.results import SweepResults, Verification
 
-__all__ = ["sweep_command", "sweep_report_command"]
+__all__ = ["difference", "executor", "shown", "sweep_command", "sweep_report_command", "write_html", "write_parquet"]
 
 PLAIN_WIDTH = 160
 REASONS_SHOWN = 3
@@ -61,11 +61,11 @@ def sweep_command(
     options = SweepOptions(
         tuple(models), space, output, random_weights, verify, tuple(verify_point or ()), retry_failed
     )
-    with _shown() as (notify, progress):
-        results, verified = sweep(options, lambda: _executor(workers, cluster), EVALUATION, progress=progress, notify=notify)
-    files = [write_csv(results, output), *_write_parquet(results, output), *_write_html(results, output)]
+    with shown() as (notify, progress):
+        results, verified = sweep(options, lambda: executor(workers, cluster), EVALUATION, progress=progress, notify=notify)
+    files = [write_csv(results, output), *write_parquet(results, output), *write_html(results, output)]
     _print(results, files)
-    wrong = [f"{point.hash} ({v.network}: {v.reason or _difference(v)})" for point, v in verified if not v.equal]
+    wrong = [f"{point.hash} ({v.network}: {v.reason or difference(v)})" for point, v in verified if not v.equal]
     if wrong:
         raise MismatchError(f"RTL does not confirm {len(wrong)} of {len(verified)} runs: {'; '.join(wrong)}")
 
@@ -79,7 +79,7 @@ def sweep_report_command(folder: Annotated[Path, typer.Argument(help="Folder of 
     Console().print(str(folder / HTML_NAME), soft_wrap=True)
 
 
-def _executor(workers: int | None, cluster: str | None) -> Executor:
+def executor(workers: int | None, cluster: str | None) -> Executor:
     from systola.driver.sweep.workers import WorkerPool
 
     if cluster is None:
@@ -96,7 +96,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _difference(verification: Verification) -> str:
+def difference(verification: Verification) -> str:
     parts = []
     if verification.rtl_cycles != verification.model_cycles:
         parts.append(f"{verification.rtl_cycles} cycles, the model says {verification.model_cycles}")
@@ -107,7 +107,7 @@ def _difference(verification: Verification) -> str:
     return ", ".join(parts)
 
 
-def _write_parquet(results: SweepResults, folder: Path) -> list[Path]:
+def write_parquet(results: SweepResults, folder: Path) -> list[Path]:
     """The file, where pyarrow is installed."""
     try:
         from systola.driver.sweep.parquet import write_parquet
@@ -116,7 +116,7 @@ def _write_parquet(results: SweepResults, folder: Path) -> list[Path]:
     return [write_parquet(results, folder)]
 
 
-def _write_html(results: SweepResults, folder: Path, wording: Wording | None = None) -> list[Path]:
+def write_html(results: SweepResults, folder: Path, wording: Wording | None = None) -> list[Path]:
     """The report, where Plotly is installed; where not, says so."""
     from systola.reports.sweep.html import HTML_NAME, SWEEP, write_sweep_html
 
@@ -148,7 +148,7 @@ def _print(results: SweepResults, files: list[Path]) -> None:
 
 
 @contextmanager
-def _shown() -> Iterator[tuple[Callable[[str], None], Progress]]:
+def shown() -> Iterator[tuple[Callable[[str], None], Progress]]:
     """(notify, progress) on standard error, if that is a terminal. When interrupted, says how to go on."""
     console = Console(stderr=True)
     columns = (

@@ -6,10 +6,7 @@ is a residual's: the cycle in which stage B takes it. The pipeline between has n
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
+from typing import Any
 
 from systola.hw.latencies import (
     ACCUMULATOR_READ_LATENCY_CYCLES,
@@ -23,12 +20,10 @@ from systola.hw.latencies import (
     SWAP_INTERVAL_CYCLES,
 )
 from systola.hw.registers import CycleClass
-from systola.sim.cycles.jit import jit
+from systola.sim.cycles.jit import jit, jit_inlined
 from systola.sim.cycles.records import NEVER, Record, state_dtype
 
 __all__ = ["DRAIN_STATE", "drain_offer", "drain_tick"]
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 IDLE, BUSY, BANK = int(CycleClass.IDLE), int(CycleClass.BUSY), int(CycleClass.BANK)
 SETUP, FLUSH = int(CycleClass.SETUP), int(CycleClass.FLUSH)
@@ -128,11 +123,6 @@ DRAIN_STATE = state_dtype(
 """All zero after reset."""
 
 
-def _part(function: Function) -> Function:
-    """A function that is copied to where it is called: calls would take a quarter of a tick's time."""
-    return cast("Function", numba.njit(inline="always")(function))
-
-
 @jit
 def drain_offer(hw: Record, s: Record, now: int, acc_half_read: int) -> None:
     """The requests of this cycle. ``acc_half_read``: the accumulator half that the array reads in this cycle, −1 for none.
@@ -171,7 +161,7 @@ def drain_tick(
         _take(hw, s, now, program[s.next])
 
 
-@_part
+@jit_inlined
 def _move(hw: Record, s: Record, now: int, read_ready: int, write_ready: int) -> None:
     """All but the instruction that may be taken."""
     advance = s.acc_served
@@ -210,7 +200,7 @@ def _move(hw: Record, s: Record, now: int, read_ready: int, write_ready: int) ->
             s.wake = min(s.wake, s.write_at[s.first])
 
 
-@_part
+@jit_inlined
 def _class(s: Record, advance: int, refused: int, waiting: int) -> int:
     if advance:
         return BUSY
@@ -224,7 +214,7 @@ def _ends(x_left: int, y_left: int) -> int:
     return 1 if x_left + y_left == 0 else 0
 
 
-@_part
+@jit_inlined
 def _write(s: Record, written: int) -> None:
     """The oldest pixel is written, and the instruction ends if it was its last."""
     s.retiring = 0
@@ -235,7 +225,7 @@ def _write(s: Record, written: int) -> None:
         s.outstanding -= 1
 
 
-@_part
+@jit_inlined
 def _pixel(hw: Record, s: Record, now: int) -> None:
     """A pixel's accumulator is read: it is under way, and the walk goes on."""
     s.acc_reads += 1
@@ -261,7 +251,7 @@ def _pixel(hw: Record, s: Record, now: int) -> None:
         s.destination[place] |= s.last_block
 
 
-@_part
+@jit_inlined
 def _read(s: Record, now: int, accepted: int, residual: int) -> None:
     """A word of records was requested, or a residual, and perhaps accepted."""
     s.drain_reads += accepted
@@ -273,7 +263,7 @@ def _read(s: Record, now: int, accepted: int, residual: int) -> None:
             s.loaded_at = now + DRAIN_RECORD_LEAD_CYCLES
 
 
-@_part
+@jit_inlined
 def _residual(s: Record, now: int, read: int) -> None:
     """The count of residuals held, those taken before this cycle apart; the walk goes on where one was read.
 

@@ -6,6 +6,7 @@ it in counts alone.
 
 from __future__ import annotations
 
+from systola.sim.cycles.bursts import binary_log
 from systola.sim.cycles.dram import LOAD, RING
 from systola.sim.cycles.fork import fork_moves
 from systola.sim.cycles.jit import jit
@@ -36,14 +37,8 @@ def stream_cycles(hw: Record, bus: Record, load: Record, now: int, instruction_v
     if fork_moves(load.fork, instruction_valid, bus.load_in_flight < hw.read_outstanding):
         return 0
     in_burst: int = (bus.read_burst[bus.reads_served & (RING - 1)] >> 1) - bus.read_beat
-    in_row: int = (unpack.left << _log(unpack.last_part)) + unpack.last_part - unpack.part
+    in_row: int = (unpack.left << binary_log(unpack.last_part + 1)) + unpack.last_part - unpack.part
     return min(in_burst, in_row)
-
-
-@jit
-def _log(last_part: int) -> int:
-    """Exponent of the beats in a word, a power of two at most 16."""
-    return (last_part & 1) + (last_part >> 1 & 1) + (last_part >> 2 & 1) + (last_part >> 3 & 1)
 
 
 @jit
@@ -51,7 +46,7 @@ def stream_on(hw: Record, bus: Record, load: Record, now: int, cycles: int) -> N
     """``cycles`` cycles from ``now`` on, 1 or more and at most ``stream_cycles``."""
     unpack = load.unpack
     beats = unpack.part + cycles
-    words = beats >> _log(unpack.last_part)
+    words = beats >> binary_log(unpack.last_part + 1)
     unpack.part = beats & unpack.last_part
     unpack.left -= words
     load.write_address = (load.write_address + words) & (hw.scratchpad_words - 1)

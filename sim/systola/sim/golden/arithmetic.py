@@ -45,7 +45,8 @@ def _requantize_wide(sums: Array, bias: Array | int, multiplier: Array | int, sh
     """The same in int64, for multipliers of up to 31 bits."""
     wide = np.asarray(shift, np.int64)
     product = (sums.astype(np.int64) + bias) * np.asarray(multiplier, np.int64)
-    rounded = (product + (np.int64(1) << wide >> 1)) >> wide
+    half = np.where(wide > 0, np.int64(1) << np.maximum(wide - 1, 0), 0)  # 1 << 63 >> 1 is negative here
+    rounded = (product + half) >> wide
     return np.asarray(np.clip(rounded + zero_point, low, high), np.int8)
 
 
