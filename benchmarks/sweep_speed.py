@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -176,7 +178,8 @@ def main(arguments: list[str] | None = None) -> int:
     add_output_options(parser)
     options = parser.parse_args(arguments)
     about = environment()
-    ones: list[Any] = [one_at_a_time(asked, 3 if options.quick else 9) for asked in ASKED]
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as own:  # a process for each: its memory is its own
+        ones: list[Any] = list(own.map(one_at_a_time, ASKED, [3 if options.quick else 9] * len(ASKED)))
     sweeps: list[Any] = []
     if not options.skip_sweep:
         sweeps = [sweep(asked, asked.quick_points if options.quick else asked.points) for asked in ASKED]

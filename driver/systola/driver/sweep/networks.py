@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import hashlib
 import sys
 from collections.abc import Mapping
@@ -99,7 +100,8 @@ def quantized(model: Model, method: str, multiplier_bits: int) -> QuantGraph:
 
 def _give_back_memory() -> None:
     """What quantizing took and freed goes back to the system: of ResNet-50 more than 1 GiB, which a worker would keep to its end.
-    Only glibc has this function, and keeps so much."""
+    Only glibc has this function, and keeps so much. What refers to itself in a circle is not freed before it is collected."""
+    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
