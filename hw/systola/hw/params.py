@@ -103,6 +103,16 @@ class Params:
         """Bits of an unsigned requantization multiplier."""
         return self.config.requantize.multiplier_bits
 
+    @cached_property
+    def drain_word_cycles(self) -> int:
+        """Cycles in which the drain requantizes a pixel of ``columns`` channels."""
+        return max(1, self.columns // self.config.requantize.lanes)
+
+    @cached_property
+    def vector_word_cycles(self) -> int:
+        """Cycles in which the vector engine requantizes a word."""
+        return max(1, self.lanes // self.config.requantize.lanes)
+
     @property
     def taps(self) -> int:
         """Multiply-adds per lane and cycle in the vector engine."""
