@@ -111,8 +111,8 @@ class RequantizeConfig(_Section):
         default=64,
         ge=1,
         le=64,
-        description="Lanes that the drain, and the vector engine, each requantize in a cycle: four multipliers a lane and engine. "
-        "With fewer lanes than a word has, a word takes several cycles; with more, one.",
+        description="Lanes that the drain, and the vector engine, each requantize in a cycle: four multipliers a lane and "
+        "engine. With fewer lanes than a word has, a word takes several cycles; with more, one.",
     )
 
 

@@ -104,14 +104,24 @@ class Params:
         return self.config.requantize.multiplier_bits
 
     @cached_property
+    def drain_lanes(self) -> int:
+        """Lanes that the drain requantizes at once."""
+        return min(self.columns, self.config.requantize.lanes)
+
+    @cached_property
     def drain_word_cycles(self) -> int:
         """Cycles in which the drain requantizes a pixel of ``columns`` channels."""
-        return max(1, self.columns // self.config.requantize.lanes)
+        return self.columns // self.drain_lanes
+
+    @cached_property
+    def vector_lanes(self) -> int:
+        """Lanes that the vector engine requantizes at once."""
+        return min(self.lanes, self.config.requantize.lanes)
 
     @cached_property
     def vector_word_cycles(self) -> int:
         """Cycles in which the vector engine requantizes a word."""
-        return max(1, self.lanes // self.config.requantize.lanes)
+        return self.lanes // self.vector_lanes
 
     @property
     def taps(self) -> int:

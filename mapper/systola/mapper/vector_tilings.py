@@ -34,8 +34,9 @@ class _Layer(NamedTuple):
     ``height``, ``width``: of the output before upsampling by ``scale`` pixels for one; ``words``: of the output. ``planes``,
     ``input_height``, ``input_width``: of the input. ``reach_*``: input rows or columns of one output. ``param_words``: of one
     plane, or of all if ``shared``. ``pixel_cycles``: of an output pixel of one plane, unless ``by_column``: then ``kernel_*`` and
-    ``stride_x`` tell, and that an output takes ``output_cycles`` at least. ``loads_input``, ``loads_operand``, ``stages_output``: whether there are buffers for them;
-    ``broadcast``: of the operand, one pixel is enough; the other flags as in Homes.
+    ``stride_x`` tell, and that an output takes ``output_cycles`` at least. ``loads_input``, ``loads_operand``,
+    ``stages_output``: whether there are buffers for them; ``broadcast``: of the operand, one pixel is enough; the other flags as
+    in Homes.
     """
 
     height: int

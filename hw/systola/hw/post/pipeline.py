@@ -113,9 +113,12 @@ class PostPipeline(Component):
         m.submodules.sums = sums = Splitter(self._parts, len(a.i_sums))
         m.submodules.operands = operands = Splitter(self._parts, len(b.i_operand))
         m.submodules.codes = codes = Joiner(self._parts, len(b.o_codes))
-        meta, part = Signal.like(self.i_meta, reset_less=True), Signal(range(self._parts))
-        with m.If(self.i_valid):
-            m.d.sync += meta.eq(self.i_meta)
+        part = Signal(range(self._parts))
+        if len(self.i_meta):
+            meta = Signal.like(self.i_meta, reset_less=True)
+            with m.If(self.i_valid):
+                m.d.sync += meta.eq(self.i_meta)
+            m.d.comb += a.i_meta.eq(Mux(self.i_valid, self.i_meta, meta))
         with m.If(a.o_valid):
             m.d.sync += part.eq(part + 1)
         m.d.comb += [
@@ -124,7 +127,6 @@ class PostPipeline(Component):
             a.i_valid.eq(sums.o_valid),
             a.i_sums.eq(sums.o_part),
             a.i_group.eq(sums.o_index),
-            a.i_meta.eq(Mux(self.i_valid, self.i_meta, meta)),
             self.operand_take.eq(a.o_valid & (part == 0)),
             operands.i_valid.eq(self.operand_take),
             operands.i_word.eq(self.i_operand),

@@ -93,9 +93,7 @@ class VectorEngine(Block):
         m.submodules.table = table = Table(p)
         m.submodules.window = window = Window(p)
         m.submodules.operands = operands = OperandQueue(p)
-        m.submodules.post = post = PostPipeline(
-            p.lanes, p.lanes, p.multiplier_bits, lanes_at_once=p.lanes // p.vector_word_cycles
-        )
+        m.submodules.post = post = PostPipeline(p.lanes, p.lanes, p.multiplier_bits, lanes_at_once=p.vector_lanes)
         m.submodules.output = output = OutputQueue(p)
         connect(m, flipped(self.control.instruction), walker.instruction)
         connect(m, walker.requests, buffer.i)

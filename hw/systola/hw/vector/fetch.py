@@ -53,9 +53,8 @@ class Fetch(Block):
     (``room``), SWAP_INTERVAL_CYCLES have passed since the last swap where it swaps, ``vector_word_cycles`` since the last output
     where it swaps or completes one, and no look-up is under way.
     ``issued``, ``issued_emit``: a step is issued in this cycle; it completes an output.
-    ``pacing``: no step is issued because of a look-up; ``flushing``: it was the last of its table. ``requantizing``: the step waits
-    because the output before it takes several cycles. ``refused``: a bank refused in
-    this cycle. ``pad_value``: what padding steps get for a word.
+    ``pacing``: no step is issued because of a look-up; ``flushing``: it was the last of its table. ``requantizing``: the step
+    waits because the output before it takes several cycles. ``refused``: a bank refused in this cycle. ``pad_value``: what padding steps get for a word.
     ``parameters``, ``address``: parameter words to read.
     ``early_begin``: the step that begins an instruction is a cycle before ``step``.
     ``step_valid``, ``step``, ``word``: the step and its word, SCRATCHPAD_READ_LATENCY_CYCLES after it was issued.
@@ -96,7 +95,8 @@ class Fetch(Block):
         self._requantize(m)
         m.d.comb += [
             allowed.eq(
-                self.requests.valid & ~self.pacing & ~self.requantizing & (self.room | ~step.emit) & ((swap_wait == 0) | ~step.swap)
+                self.requests.valid & ~self.pacing & ~self.requantizing
+                & (self.room | ~step.emit) & ((swap_wait == 0) | ~step.swap)
             ),
             # A parameter word that was refused keeps the port: requests are held until accepted.
             granted.eq(~locked),
