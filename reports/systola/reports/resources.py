@@ -166,8 +166,8 @@ def multipliers(params: Params) -> dict[str, int]:
 def features(params: Params) -> dict[str, float]:
     """What the terms of the model are products of, and ``queue_units``, which is a parameter alone.
 
-    ``drain_lanes``, ``vector_lanes``: requantized at once; ``waiting_columns``, ``waiting_lanes``: the others of a word. ``slots``:
-    sums of a lane in the vector engine. ``joined_bytes``: of a word that several beats make. ``fetch_joined``,
+    ``drain_lanes``, ``vector_lanes``: requantized at once; ``waiting_columns``, ``waiting_lanes``: the others of a word.
+    ``slots``: sums of a lane in the vector engine. ``joined_bytes``: of a word that several beats make. ``fetch_joined``,
     ``fetch_buffered``: the same for instructions, or the width of the buffer where a beat is more than one. ``queue_deep``,
     ``queue_block``: 1 where an instruction queue is more than one piece of distributed RAM deep, or is block RAM.
     """

@@ -49,7 +49,8 @@ class DrainEngine(Component):
     """Requantizes accumulators into scratchpad words; a pixel of ``columns`` channels in ``drain_word_cycles`` cycles.
 
     Where that is one cycle, blocks of ``record_words + 4`` pixels or more follow each other without a bubble, within an
-    instruction and from one to the next. With a residual, loading the next block's records takes the read port for ``record_words`` cycles.
+    instruction and from one to the next. With a residual, loading the next block's records takes the read port for
+    ``record_words`` cycles.
     An instruction retires in the cycle after its last write was accepted.
     """
 
@@ -210,8 +211,8 @@ class DrainEngine(Component):
     def _classify(
         self, m: Module, planner: Any, walker: Any, outstanding: Signal, room: Signal, pacing: Value
     ) -> None:
-        """BUSY: a pixel is read, or the next one waits for its turn in the post pipeline. BANK: a request that the stream waits for
-        is refused. SETUP: records or the first residuals are being read."""
+        """BUSY: a pixel is read, or the next one waits for its turn in the post pipeline. BANK: a request that the stream waits
+        for is refused. SETUP: records or the first residuals are being read."""
         refused = (self.acc.valid & ~self.acc.ready) | (self.read.valid & ~self.read.ready)
         full = ~room  # only refused writes let the pixels under way fill the queue
         with m.If(walker.advance | pacing):

@@ -54,7 +54,8 @@ class Fetch(Block):
     where it swaps or completes one, and no look-up is under way.
     ``issued``, ``issued_emit``: a step is issued in this cycle; it completes an output.
     ``pacing``: no step is issued because of a look-up; ``flushing``: it was the last of its table. ``requantizing``: the step
-    waits because the output before it takes several cycles. ``refused``: a bank refused in this cycle. ``pad_value``: what padding steps get for a word.
+    waits because the output before it takes several cycles. ``refused``: a bank refused in this cycle. ``pad_value``: what
+    padding steps get for a word.
     ``parameters``, ``address``: parameter words to read.
     ``early_begin``: the step that begins an instruction is a cycle before ``step``.
     ``step_valid``, ``step``, ``word``: the step and its word, SCRATCHPAD_READ_LATENCY_CYCLES after it was issued.
