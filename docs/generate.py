@@ -36,8 +36,8 @@ UNITS = {
     "rows": "rows", "columns": "columns", "segment_columns": "columns", "scratchpad_bytes": "bytes", "scratchpad_banks": "banks",
     "accumulator_bytes": "bytes", "data_bytes": "bytes", "address_bits": "bits", "burst_beats": "beats",
     "read_outstanding": "bursts", "write_outstanding": "bursts", "depthwise_taps": "taps", "tap_depth": "kernel rows",
-    "table_lanes": "lanes", "multiplier_bits": "bits", "units": "32 bytes", "frequency_mhz": "MHz", "latency_cycles": "cycles",
-    "bytes_per_cycle": "bytes a cycle", "name": "text",
+    "table_lanes": "lanes", "multiplier_bits": "bits", "lanes": "lanes", "units": "32 bytes", "frequency_mhz": "MHz",
+    "latency_cycles": "cycles", "bytes_per_cycle": "bytes a cycle", "name": "text",
 }  # fmt: skip
 """The unit of each parameter; a new one has to be added here."""
 
@@ -47,7 +47,8 @@ KINDS = {int: "number", float: "number", str: "text", Path: "path"}
 
 DERIVED = (
     "lanes", "row_groups", "column_groups", "segments", "macs_per_cycle", "weight_tile_words", "scratchpad_words", "bank_words",
-    "accumulator_words", "accumulator_half_words", "drain_record_words", "tap_entries", "alignment_bytes",
+    "accumulator_words", "accumulator_half_words", "drain_record_words", "drain_word_cycles", "vector_word_cycles",
+    "tap_entries", "alignment_bytes",
 )  # fmt: skip
 
 
