@@ -6,7 +6,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, cast
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -19,7 +19,17 @@ from systola.hw.isa import ENGINES, UNIT_BYTES, Opcode, instruction_units
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 
-__all__ = ["WORD_BITS", "Decoder", "Frontend", "ProgramEnd", "Timeline", "WaitCheck", "WordQueue", "counts_layout", "header_layout"]
+__all__ = [
+    "WORD_BITS",
+    "Decoder",
+    "Frontend",
+    "ProgramEnd",
+    "Timeline",
+    "WaitCheck",
+    "WordQueue",
+    "counts_layout",
+    "header_layout",
+]
 
 WORD_BITS = 128
 """Width of an instruction queue: instructions travel as words of 16 bytes, lowest first."""
@@ -278,8 +288,8 @@ class ProgramEnd(Block):
     """Whether the program has ended, well or badly; from what every front end says of its stream.
 
     ``end``: every stream is empty or ended, and one is not empty. ``fault``: 1 for a cycle or more, the cycle after a stream was
-    illegal, or if all are empty. With it, ``fault_engine``: the first such engine, NO_ENGINE if all are empty; ``fault_offset``: in
-    bytes.
+    illegal, or if all are empty. With it, ``fault_engine``: the first such engine, NO_ENGINE if all are empty; and its
+    ``fault_offset`` in bytes.
     """
 
     def __init__(self) -> None:

@@ -40,7 +40,7 @@ class Bank(Block):
     """``bank_words`` words with one read and one write port.
 
     ``read_data`` holds the word of ``read_address`` a cycle after ``read_enable``, until the next read's. A write with mask bit g
-    set replaces column group g; it is seen by reads of the next cycle. A word read in the cycle in which it is written is unknown.
+    set replaces column group g; it is seen by reads of the next cycle. What is read of a word that is just written is unknown.
     """
 
     def __init__(self, params: Params) -> None:
