@@ -105,19 +105,18 @@ class Scratchpad(Block):
         return m
 
     def _connect_read(self, m: Module, bank: Bank, grants: list[Value]) -> None:
-        """The granted address; where nobody reads, the last client's."""
+        """The granted address; 0 where nobody reads, so that an idle bank's address does not toggle."""
         m.d.comb += [
             bank.read_enable.eq(Cat(grants).any()),
-            bank.read_address.eq(_first(grants, [client.address[self._bank_bits :] for client in self.read])),
+            bank.read_address.eq(_granted(grants, [client.address[self._bank_bits :] for client in self.read])),
         ]
 
     def _connect_write(self, m: Module, bank: Bank, grants: list[Value]) -> None:
-        """The granted address and data, where nobody writes the last client's; and the granted mask, 0 where nobody writes."""
-        masks = [client.mask & grant.replicate(len(client.mask)) for client, grant in zip(self.write, grants, strict=True)]
+        """The granted address, data and mask; 0 where nobody writes."""
         m.d.comb += [
-            bank.write_address.eq(_first(grants, [client.address[self._bank_bits :] for client in self.write])),
-            bank.write_data.eq(_first(grants, [client.data for client in self.write])),
-            bank.write_mask.eq(reduce(or_, masks)),
+            bank.write_address.eq(_granted(grants, [client.address[self._bank_bits :] for client in self.write])),
+            bank.write_data.eq(_granted(grants, [client.data for client in self.write])),
+            bank.write_mask.eq(_granted(grants, [client.mask for client in self.write])),
         ]
 
     def _return_data(self, m: Module, client: Any, grant: Value, banks: list[Bank]) -> None:
@@ -138,12 +137,9 @@ class Scratchpad(Block):
         m.d.comb += client.data.eq(result)
 
 
-def _first(grants: list[Value], values: list[Value]) -> Value:
-    """The value of the first that is granted, or the last one."""
-    result = values[-1]
-    for grant, value in reversed(list(zip(grants[:-1], values[:-1], strict=True))):
-        result = Mux(grant, value, result)
-    return result
+def _granted(grants: list[Value], values: list[Value]) -> Value:
+    """The value of the one that is granted, 0 if none is: AND and OR take less logic than a choice by priority."""
+    return reduce(or_, (value & grant.replicate(len(value)) for grant, value in zip(grants, values, strict=True)))
 
 
 def _arbitrate(m: Module, name: str, clients: list[Any], params: Params) -> list[Value]:

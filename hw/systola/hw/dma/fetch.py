@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import or_
 from typing import Any, cast
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -16,6 +14,7 @@ from amaranth.utils import exact_log2
 from systola.hw.dma.bursts import BurstSplitter
 from systola.hw.dma.packing import Unpack
 from systola.hw.dma.ports import ReadPortSignature
+from systola.hw.dma.queue import Queue
 from systola.hw.isa import ENGINES, UNIT_BYTES, Engine, Opcode, instruction_units
 from systola.hw.latencies import FETCH_CHUNK_BEATS, FETCH_CHUNK_BYTES, FETCH_OUTSTANDING
 from systola.hw.params import Params
@@ -143,19 +142,19 @@ class ChunkPlanner(wiring.Component):
         m.submodules.memory = memory = Memory(shape=2 * granules, depth=1 << _NUMBER_BITS, init=[])
         write, read = memory.write_port(), memory.read_port(domain="comb")
         size = self.chunks.payload.words_minus_one[self._words_bits - self._chunk_bits :]
-        kept = read.data & (nearest & ~fresh).any().replicate(2 * granules)
-        begins = [
-            Cat(address[self._granule_bits :], size[self._granule_bits :]) & (nearest[e] & fresh[e]).replicate(2 * granules)
-            for e, (address, size) in enumerate(zip(self.addresses, self.sizes, strict=True))
-        ]
         m.d.comb += [
             read.addr.eq(_number(nearest)),
             write.addr.eq(_number(self.engine)),
             write.data.eq(Cat((at + size + 1)[:granules], (left + ~_extend(Mux(first, 1, size), granules))[:granules])),
             write.en.eq(taken),
         ]
+        begins = Signal(2 * granules)
+        with m.Switch(nearest):
+            for e in ENGINES:
+                with m.Case(1 << e):
+                    m.d.comb += begins.eq(Cat(self.addresses[e][self._granule_bits :], self.sizes[e][self._granule_bits :]))
         with m.If(nearest.any()):
-            m.d.sync += Cat(at, left).eq(reduce(or_, (kept, *begins)))
+            m.d.sync += Cat(at, left).eq(Mux((nearest & fresh).any(), begins, read.data))
 
     def _size(self, m: Module, at: Signal, left: Signal, first: Signal, final: Signal) -> None:
         """A granule at first, then a chunk, but no more than is left."""
@@ -253,7 +252,7 @@ class Fetch(wiring.Component):
         m.submodules.planner = planner = ChunkPlanner(params)
         m.submodules.splitter = splitter = BurstSplitter(params, WORD_BYTES, _chunk_bits(params), burst_beats)
         # As many as there are bursts in flight, and those in the planner and the splitter: it is never full for long.
-        m.submodules.flights = flights = SyncFIFO(width=_flight_layout(params).size, depth=FETCH_OUTSTANDING + 2)
+        m.submodules.flights = flights = Queue(_flight_layout(params).size, FETCH_OUTSTANDING + 2)
         row, chunk = splitter.rows, planner.chunks
         m.d.comb += [
             planner.start.eq(self.start),
@@ -262,31 +261,31 @@ class Fetch(wiring.Component):
             planner.sizes.eq(self.stream_bytes),
             planner.freed.eq(self.freed),
             self.urgent.eq(planner.urgent),
-            row.valid.eq(chunk.valid & flights.w_rdy),
+            row.valid.eq(chunk.valid & flights.i.ready),
             row.payload.address.eq(chunk.payload.address),
             row.payload.words_minus_one.eq(chunk.payload.words_minus_one),
-            chunk.ready.eq(row.ready & flights.w_rdy),
-            flights.w_en.eq(chunk.valid & chunk.ready),
-            flights.w_data.eq(Cat(planner.engine, chunk.payload.words_minus_one)),
+            chunk.ready.eq(row.ready & flights.i.ready),
+            flights.i.valid.eq(chunk.valid & chunk.ready),
+            flights.i.payload.eq(Cat(planner.engine, chunk.payload.words_minus_one)),
         ]
         wiring.connect(m, splitter.bursts, wiring.flipped(self.read.request))
         self._unpack(m, flights)
         return m
 
-    def _unpack(self, m: Module, flights: SyncFIFO) -> None:
+    def _unpack(self, m: Module, flights: Queue) -> None:
         """Words of one chunk after the other; ``engine`` is that of the chunk in hand."""
-        flight = data.View(_flight_layout(self._params), flights.r_data)
+        flight = data.View(_flight_layout(self._params), flights.o.payload)
         m.submodules.unpack = unpack = Unpack(self._params.bus_bytes, WORD_BYTES, _chunk_bits(self._params))
         engine = Signal(len(ENGINES))
         m.d.comb += [
-            unpack.rows.valid.eq(flights.r_rdy),
+            unpack.rows.valid.eq(flights.o.valid),
             unpack.rows.payload.words_minus_one.eq(flight.words_minus_one),
-            flights.r_en.eq(unpack.rows.ready),
+            flights.o.ready.eq(unpack.rows.ready),
             unpack.words.ready.eq(1),
             self.word.eq(unpack.words.payload.data),
             self.put.eq(Mux(unpack.words.valid, engine, 0)),
         ]
-        with m.If(flights.r_rdy & unpack.rows.ready):
+        with m.If(flights.o.valid & unpack.rows.ready):
             m.d.sync += engine.eq(flight.engine)
         self._take_beats(m, unpack.beats)
 
