@@ -205,7 +205,7 @@ class ChunkPlanner(wiring.Component):
 
 def _number(one_hot: Value) -> Value:
     """Which bit is 1; 0 if none is."""
-    return Cat(Cat(bit for e, bit in enumerate(one_hot) if e >> place & 1).any() for place in range(_NUMBER_BITS))
+    return Cat(Cat(one_hot[e] for e in ENGINES if e >> place & 1).any() for place in range(_NUMBER_BITS))
 
 
 def _extend(value: Value, width: int) -> Value:
