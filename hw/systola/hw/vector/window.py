@@ -86,12 +86,14 @@ class Window(Block):
     def _lane(self, m: Module, lane: int, word: Signal, valid: list[Signal], step: list[Any]) -> Signal:
         """One lane's partial sums; returns the last."""
         code = word.word_select(lane, 8).as_signed()
+        distance = Signal(signed(_FACTOR_BITS), name=f"distance_{lane}")
         factor = Signal(signed(_FACTOR_BITS), name=f"factor_{lane}")
+        m.d.comb += distance.eq(code - Mux(step[1].operand, self.zero_factor, self.zero_in))
         with m.If(valid[1] & ~step[1].operand):
-            m.d.sync += factor.eq(code - self.zero_in)
+            m.d.sync += factor.eq(distance)
         partial: list[Signal] = []
         for slot in range(slots(self._params)):
-            product = self._product(m, lane, slot, code, factor, valid, step)
+            product = self._product(m, lane, slot, distance, factor, valid, step)
             total = Signal(signed(sum_bits(self._params)), name=f"sum_{slot}_{lane}")
             before: Value = Mux(step[3].shift, partial[slot - 1], total) if slot else total
             with m.If(valid[3] & step[3].active[slot]):
@@ -100,7 +102,7 @@ class Window(Block):
         return partial[-1]
 
     def _product(
-        self, m: Module, lane: int, slot: int, code: Value, factor: Signal, valid: list[Signal], step: list[Any]
+        self, m: Module, lane: int, slot: int, distance: Signal, factor: Signal, valid: list[Signal], step: list[Any]
     ) -> Signal:
         """The factor times a weight, the second operand's distance (last slot) or one."""
         name = f"{slot}_{lane}"
@@ -113,18 +115,26 @@ class Window(Block):
         last = slot == slots(self._params) - 1
         weight = Signal(signed(_FACTOR_BITS if last else 8), name=f"weight_{name}")
         stored = self.weights.word_select(slot * self._params.lanes + lane, 8).as_signed()
-        other = Mux(step[1].multiply, code - self.zero_factor, 1) if last else 1
         product = Signal(signed(_FACTOR_BITS + len(weight)), name=f"product_{name}")
         with m.If(valid[1] & step[1].active[slot]):
-            m.d.sync += weight.eq(Mux(step[1].weighted, stored, other))
+            m.d.sync += weight.eq(Mux(step[1].multiply, distance, stored) if last else stored)
+            with m.If(~step[1].weighted & ~step[1].multiply if last else ~step[1].weighted):
+                m.d.sync += weight.eq(1)
         with m.If(active):
             m.d.sync += product.eq(factor * weight)
         return product
 
 
 def _combined(m: Module, before: Value, product: Signal, fresh: Value, maximum: Value, name: str) -> Value:
-    """Partial sum (or larger code) and product; only the product where the sum is fresh."""
-    start = Signal(before.shape(), name=f"before_{name}")
-    m.d.comb += start.eq(Mux(fresh, Mux(maximum, -128, 0), before))
-    larger = Mux(start[:8].as_signed() < product[:8].as_signed(), product, start)
-    return Mux(maximum, larger, start + product)
+    """Partial sum (or larger code) and product; only the product where the sum is fresh.
+
+    The larger of two codes is the sum of it and of nothing instead of the other: an AND for each bit, no multiplexer.
+    """
+    kept, added = Signal(before.shape(), name=f"kept_{name}"), Signal.like(product, name=f"added_{name}")
+    larger = Signal(name=f"larger_{name}")
+    m.d.comb += [
+        larger.eq((before[:8].as_signed() - product[:8].as_signed())[-1]),
+        kept.eq(Mux(fresh | (maximum & larger), 0, before)),
+        added.eq(Mux(maximum & ~fresh & ~larger, 0, product)),
+    ]
+    return kept + added
