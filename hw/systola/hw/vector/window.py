@@ -62,12 +62,12 @@ class Window(Block):
         m = Module()
         valid = [self.i_valid, *(Signal(name=f"valid_{cycle}") for cycle in range(1, WINDOW_LATENCY_CYCLES + 1))]
         step: list[Any] = [self.i_step]
-        step += [Signal.like(self.i_step, name=f"step_{cycle}") for cycle in range(1, WINDOW_LATENCY_CYCLES + 1)]
+        step += [Signal.like(self.i_step, name=f"step_{cycle}", reset_less=True) for cycle in range(1, WINDOW_LATENCY_CYCLES + 1)]
         for cycle in range(WINDOW_LATENCY_CYCLES):
             m.d.sync += valid[cycle + 1].eq(valid[cycle])
             with m.If(valid[cycle]):
                 m.d.sync += step[cycle + 1].eq(step[cycle])
-        word = Signal.like(self.i_word)
+        word = Signal.like(self.i_word, reset_less=True)
         with m.If(valid[0]):
             m.d.sync += word.eq(self.i_word)
         sums = [self._lane(m, lane, word, valid, step) for lane in range(self._params.lanes)]
@@ -87,14 +87,14 @@ class Window(Block):
         """One lane's partial sums; returns the last."""
         code = word.word_select(lane, 8).as_signed()
         distance = Signal(signed(_FACTOR_BITS), name=f"distance_{lane}")
-        factor = Signal(signed(_FACTOR_BITS), name=f"factor_{lane}")
+        factor = Signal(signed(_FACTOR_BITS), name=f"factor_{lane}", reset_less=True)
         m.d.comb += distance.eq(code - Mux(step[1].operand, self.zero_factor, self.zero_in))
         with m.If(valid[1] & ~step[1].operand):
             m.d.sync += factor.eq(distance)
         partial: list[Signal] = []
         for slot in range(slots(self._params)):
             product = self._product(m, lane, slot, distance, factor, valid, step)
-            total = Signal(signed(sum_bits(self._params)), name=f"sum_{slot}_{lane}")
+            total = Signal(signed(sum_bits(self._params)), name=f"sum_{slot}_{lane}", reset_less=True)
             before: Value = Mux(step[3].shift, partial[slot - 1], total) if slot else total
             with m.If(valid[3] & step[3].active[slot]):
                 m.d.sync += total.eq(_combined(m, before, product, step[3].fresh[slot], step[3].maximum, f"{slot}_{lane}"))
@@ -108,14 +108,14 @@ class Window(Block):
         name = f"{slot}_{lane}"
         active = valid[2] & step[2].active[slot]
         if not self._params.taps:
-            product = Signal.like(factor, name=f"product_{name}")
+            product = Signal.like(factor, name=f"product_{name}", reset_less=True)
             with m.If(active):
                 m.d.sync += product.eq(factor)
             return product
         last = slot == slots(self._params) - 1
-        weight = Signal(signed(_FACTOR_BITS if last else 8), name=f"weight_{name}")
+        weight = Signal(signed(_FACTOR_BITS if last else 8), name=f"weight_{name}", reset_less=True)
         stored = self.weights.word_select(slot * self._params.lanes + lane, 8).as_signed()
-        product = Signal(signed(_FACTOR_BITS + len(weight)), name=f"product_{name}")
+        product = Signal(signed(_FACTOR_BITS + len(weight)), name=f"product_{name}", reset_less=True)
         with m.If(valid[1] & step[1].active[slot]):
             m.d.sync += weight.eq(Mux(step[1].multiply, distance, stored) if last else stored)
             with m.If(~step[1].weighted & ~step[1].multiply if last else ~step[1].weighted):
