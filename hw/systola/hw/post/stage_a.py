@@ -12,7 +12,7 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from systola.hw.latencies import STAGE_A_LATENCY_CYCLES
 from systola.hw.numerics import INT8_HIGH, INT8_LOW
 from systola.hw.post.records import RecordLoadSignature, RecordSet
-from systola.hw.post.tail import build_tail, delays
+from systola.hw.post.tail import COARSE_CHOICES, build_tail, copy_limits, delays
 
 __all__ = ["RECORD_HOLD_CYCLES", "StageA", "stage_a_layout"]
 
@@ -84,13 +84,15 @@ class StageA(Component):
         held: Any = Signal(stage_a_layout, reset_less=True)
         with m.If(swap[0]):
             m.d.sync += held.eq(self.config)
-        zero, low, high = self._limits(m, swap, held)
+            with m.If(~self.config.stage_a):
+                m.d.sync += held.zero_a.eq(0), held.low_a.eq(INT8_LOW), held.high_a.eq(INT8_HIGH)
+        limits = copy_limits(m, swap[5:], held.zero_a, held.low_a, held.high_a)
         products, shifts = [], []
         for lane in range(self._lanes):
             records = [loaded.records[lane + self._lanes * number] for number in range(self._groups)]
             products.append(self._product(m, valid, swap, held, lane, records, group))
             shifts.append(self._shift(m, swap, held, lane, records, group))
-        codes = build_tail(m, valid[3:], products, shifts, zero, low, high)
+        codes = build_tail(m, valid[3:], products, shifts, limits)
         m.d.comb += [
             self.o_swap.eq(swap[-1]),
             self.o_valid.eq(valid[-1]),
@@ -98,16 +100,6 @@ class StageA(Component):
             *(self.o_codes.word_select(lane, 8).eq(code) for lane, code in enumerate(codes)),
         ]
         return m
-
-    @staticmethod
-    def _limits(m: Module, swap: list[Signal], held: Any) -> tuple[Signal, Signal, Signal]:
-        """Zero point and limits, each copied a cycle before its step needs it."""
-        zero, low, high = (Signal(signed(8), name=name, reset_less=True) for name in ("zero", "low", "high"))
-        with m.If(swap[5]):
-            m.d.sync += zero.eq(Mux(held.stage_a, held.zero_a, 0))
-        with m.If(swap[6]):
-            m.d.sync += low.eq(Mux(held.stage_a, held.low_a, INT8_LOW)), high.eq(Mux(held.stage_a, held.high_a, INT8_HIGH))
-        return zero, low, high
 
     def _product(
         self, m: Module, valid: list[Signal], swap: list[Signal], held: Any, lane: int, records: Sequence[Any],
@@ -134,10 +126,10 @@ class StageA(Component):
     def _shift(
         m: Module, swap: list[Signal], held: Any, lane: int, records: Sequence[Any], group: Sequence[Signal]
     ) -> tuple[Value, Value]:
-        coarse = [Mux(held.stage_a, record.shift[4:], 0) for record in records]
+        coarse = [Mux(held.stage_a, 1 << record.shift[4:], 1) for record in records]
         fine = [Mux(held.stage_a, record.shift[:4], 0) for record in records]
         return (
-            _copies(m, swap[3], coarse, 2, group[3], f"shift_coarse_{lane}"),
+            _copies(m, swap[3], coarse, COARSE_CHOICES, group[3], f"shift_coarse_{lane}"),
             _copies(m, swap[4], fine, 4, group[_LAST_RECORD_CYCLE], f"shift_fine_{lane}"),
         )
 
