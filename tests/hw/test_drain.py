@@ -297,25 +297,26 @@ def test_base(refuse: float) -> None:
 
 
 @pytest.mark.parametrize("operand", [0, 1])
-def test_one_pixel_a_cycle(params: Params, operand: int) -> None:
+def test_pixels_follow_each_other(params: Params, operand: int) -> None:
     """A single block takes its pixels plus a constant that does not depend on their number, with and without a residual."""
-    times = set()
+    times, each = set(), params.drain_word_cycles
     for y, x in ((1, 1), (2, 7), (5, 9)):
         machine = prepared(params, 1, [{"count_n": 1, "count_y": y, "count_x": x, "stage_b": 1, "operand": operand, "group": 0}])
         trace = simulate(machine)
-        assert trace.retired[0] - trace.reads[-1] == RETIRE_LATENCY_CYCLES
-        assert trace.reads == list(range(trace.reads[0], trace.reads[0] + y * x))
-        times.add(trace.retired[0] - trace.taken[0] - y * x)
-    assert times == {params.drain_record_words + START_LATENCY_CYCLES + RETIRE_LATENCY_CYCLES - 1}
+        assert trace.retired[0] - trace.reads[-1] == RETIRE_LATENCY_CYCLES + each - 1
+        assert trace.reads == list(range(trace.reads[0], trace.reads[0] + y * x * each, each))
+        times.add(trace.retired[0] - trace.taken[0] - y * x * each)
+    assert times == {params.drain_record_words + START_LATENCY_CYCLES + RETIRE_LATENCY_CYCLES + each - 2}
 
 
 def test_no_bubble_between_blocks_and_instructions(params: Params) -> None:
-    """Blocks of record words + 4 pixels: an accumulator read in every cycle from the first to the last."""
+    """Blocks of record words + 4 pixels: an accumulator read in every cycle, or as often as a pixel takes, from first to last."""
     pixels = params.drain_record_words + 4
     shape = {"count_y": 1, "count_x": pixels, "operand": 0}
     machine = prepared(params, 2, [shape | {"count_n": n, "group": 0} for n in (2, 1, 3, 1)])
     trace = simulate(machine)
-    assert trace.reads == list(range(trace.reads[0], trace.reads[0] + 7 * pixels))
+    each = params.drain_word_cycles
+    assert trace.reads == list(range(trace.reads[0], trace.reads[0] + 7 * pixels * each, each))
     assert trace.words == machine.expected()[0]
 
 
@@ -325,8 +326,8 @@ def test_records_share_the_port_with_residuals(params: Params) -> None:
     shape = {"count_y": 2, "count_x": words + 6, "stage_b": 1, "operand": 1, "group": 0, "count_n": 1}
     machine = prepared(params, 3, [shape] * 4)
     trace = simulate(machine)
-    blocks, pixels = 4, 2 * (words + 6)
-    assert trace.reads[-1] - trace.reads[0] + 1 <= blocks * pixels + (blocks - 1) * words
+    blocks, cycles = 4, 2 * (words + 6) * params.drain_word_cycles
+    assert trace.reads[-1] - trace.reads[0] + 1 <= blocks * cycles + (blocks - 1) * words
     assert trace.words == machine.expected()[0]
 
 
@@ -335,10 +336,11 @@ def test_classes_of_a_short_instruction(params: Params) -> None:
     machine = prepared(params, 4, [{"count_n": 1, "count_y": 2, "count_x": 3, "operand": 0}])
     trace = simulate(machine)
     start = trace.taken[0] + 1
-    setup = trace.reads[0] - start
+    each = params.drain_word_cycles
+    setup = trace.reads[0] - start - (each - 1)  # a block's start takes its turn in the post pipeline, too
     assert setup == params.drain_record_words + START_LATENCY_CYCLES - 1
-    flush = RETIRE_LATENCY_CYCLES
-    assert trace.classes[start:] == [CycleClass.SETUP] * setup + [CycleClass.BUSY] * 6 + [CycleClass.FLUSH] * flush
+    busy, flush = 7 * each - 1, RETIRE_LATENCY_CYCLES
+    assert trace.classes[start:] == [CycleClass.SETUP] * setup + [CycleClass.BUSY] * busy + [CycleClass.FLUSH] * flush
     assert set(trace.classes[:start]) == {CycleClass.IDLE}
 
 
