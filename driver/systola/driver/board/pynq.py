@@ -71,8 +71,9 @@ def _find(blocks: Mapping[str, Mapping[str, Any]], wanted: str | None, bitstream
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f"{name} ({kind})" for name, kind in types.items()) or "none"
-    what = f"block '{wanted}'" if wanted is not None else "block of a type called systola"
-    raise DeviceError(f"{bitstream.name} has {len(found) or 'no'} {what}{'s' if found else ''}; its blocks: {listed}")
+    what = "of a type called systola" if wanted is None else f"'{wanted}'"
+    count = f"{len(found)} blocks" if found else "no block"
+    raise DeviceError(f"{bitstream.name} has {count} {what}; its blocks: {listed}")
 
 
 class _Registers:

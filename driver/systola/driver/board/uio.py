@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from systola.driver.board.buffer import DmaBuffer, find_dma_buffer
 from systola.driver.board.device import TIMEOUT_SECONDS, BoardDevice
@@ -18,7 +17,7 @@ from systola.hw.errors import DeviceError
 from systola.hw.params import Params
 from systola.hw.registers import REGISTERS
 
-__all__ = ["UIO_NAME", "find_uio", "open_uio"]
+__all__ = ["UIO_NAME", "find_uio", "map_registers", "open_uio"]
 
 UIO_NAME = "systola"
 """The name of the node in the device tree, by which the accelerator is found."""
@@ -34,17 +33,20 @@ def open_uio(
     buffer: str | None = None,
     root: Path = Path("/"),
     timeout_seconds: float = TIMEOUT_SECONDS,
-    registers: Callable[[NDArray[np.uint32]], Registers] = MappedRegisters,
+    registers: Callable[[Path, int, int], Registers] | None = None,
 ) -> BoardDevice:
     """The accelerator of a UIO device with a u-dma-buf buffer of ``used_bytes`` or more.
 
     ``name``: of the device ("uio0") or its node ("systola", also what is looked for where none is given). ``buffer``: the
-    buffer's name; else the largest. ``root``: what holds /dev and /sys. ``registers`` makes the registers of the mapped window.
+    buffer's name; else the largest. ``root``: what holds /dev and /sys. ``registers`` is used in place of map_registers.
     A device without an interrupt is polled. Raises DeviceError where something is missing or too small.
     """
     folder = find_uio(root, name)
-    window, path = _window(folder, root)
-    mapped = registers(window)
+    first, path = folder / "maps" / "map0", root / "dev" / folder.name
+    size = read_number(first / "size")
+    check_window(size, folder.name)
+    offset = read_number(first / "offset") if (first / "offset").exists() else 0
+    mapped = (registers or map_registers)(path, offset, size)
     memory = DmaBuffer(find_dma_buffer(root, buffer), root, used_bytes)
     frequency = params.config.clock.frequency_mhz * 1e6
     return BoardDevice(mapped, memory, _interrupt(path, mapped), frequency_hz=frequency, timeout_seconds=timeout_seconds)
@@ -72,17 +74,12 @@ def _interrupt(path: Path, registers: Registers) -> Interrupt:
     return Polling(lambda: registers.read(_IRQ_STATUS) != 0)
 
 
-def _window(folder: Path, root: Path) -> tuple[NDArray[np.uint32], Path]:
-    """The registers of a device's first map, and the path of the device."""
-    first = folder / "maps" / "map0"
-    size = read_number(first / "size")
-    offset = read_number(first / "offset") if (first / "offset").exists() else 0
-    path = root / "dev" / folder.name
-    check_window(size, folder.name)
+def map_registers(path: Path, offset: int, size_bytes: int) -> Registers:
+    """The registers of a device file, from ``offset`` in its first mapping on. Raises DeviceError."""
     handle = open_device_file(path)
     try:
         page = os.sysconf("SC_PAGE_SIZE")
-        mapped = map_file(handle, offset + size + -(offset + size) % page, path)
+        mapped = map_file(handle, offset + size_bytes + -(offset + size_bytes) % page, path)
     finally:
-        os.close(handle)
-    return mapped[offset : offset + size].view(np.uint32), path
+        os.close(handle)  # the mapping stays
+    return MappedRegisters(mapped[offset : offset + size_bytes].view(np.uint32))

@@ -1,0 +1,183 @@
+"""The C driver: it compiles without a library, refuses what is wrong, and computes behind a bridge what golden does."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from digits import Digits, digits
+
+from systola.driver.artifacts import write_image
+from systola.driver.c_network import c_network
+from systola.driver.firmware import SOURCES
+from systola.driver.open import rtl_settings
+from systola.driver.runtime import Counters, Runtime
+from systola.hw.config import PRESETS
+from systola.hw.isa import ENGINES
+from systola.hw.registers import CycleClass, Event
+from systola.reports.files import output_folder
+from systola.sim.rtl.session import RtlSession
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
+LANGUAGES = {"c": ("gcc", "-std=c99"), "c++": ("g++", "-std=c++11")}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``systola compile`` writes of digits on tiny, and samples' codes beside it."""
+    folder = tmp_path_factory.mktemp("firmware")
+    write(digits("tiny"), folder)
+    return folder
+
+
+def write(data: Digits, folder: Path) -> None:
+    network = data.network
+    write_image(network.image, network.graph, network.params, output_folder(folder / "image"))
+    data.inputs["input"].tofile(folder / "input.bin")
+
+
+def compile_c(language: str, *arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    compiler, standard = LANGUAGES[language]
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not here")
+    command = [compiler, "-x", language, standard, *WARNINGS, "-O2", "-I", folder / "image/c", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def program(source: Path, folder: Path, language: str = "c") -> Path:
+    """A program of a source file and the driver's."""
+    made = folder / source.stem
+    compile_c(language, source, *sorted((folder / "image/c").glob("*.c")), "-o", made, folder=folder)
+    return made
+
+
+def behind_bridge(folder: Path, backend: str, line: list[str | Path], accel: str = "tiny") -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "systola.driver.cli", "bridge", "--accel", accel, "--backend", backend,
+             "-o", str(folder / "bridge"), "--run", shlex.join(map(str, line))]  # fmt: skip
+    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=os.environ | {"COLUMNS": "200"})
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_freestanding(written: Path, tmp_path: Path, language: str) -> None:
+    """No library's function is called, not even memcpy; and nothing is kept between calls."""
+    made = tmp_path / "driver.o"
+    compile_c(language, "-ffreestanding", "-c", written / "image/c/systola_driver.c", "-o", made, folder=written)
+    if shutil.which("nm") is None:
+        pytest.skip("nm is not here")
+    symbols = subprocess.run(["nm", made], capture_output=True, text=True, check=True).stdout.split("\n")
+    assert not [line for line in symbols if re.search(r" [UBDC] ", line)]
+    names = {line.split()[-1] for line in symbols if " T " in line}
+    assert all(name.startswith("systola_") for name in names)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_against_arrays(written: Path, language: str) -> None:
+    """Wrong hardware, wrong memory, late, faulty; the cache; the layout of tensors."""
+    made = program(HERE / "firmware_checks.c", written, language)
+    done = subprocess.run([made], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_digits_behind_the_interpreter(written: Path, language: str) -> None:
+    made = program(ROOT / "examples/firmware/main.c", written, language)
+    done = behind_bridge(written, "interp", [made, "image/image.bin", "input.bin", "codes.bin"])
+    assert done.returncode == 0, done.stderr
+    assert_golden(written)
+
+
+@pytest.mark.slow
+def test_digits_behind_rtl(written: Path) -> None:
+    """The same bytes, and the cycles and counters that the Python runtime reads of a simulation; too early is too early."""
+    made = program(ROOT / "examples/firmware/main.c", written)
+    done = behind_bridge(written, "rtl", [made, "image/image.bin", "input.bin", "codes.bin"])
+    assert done.returncode == 0, done.stderr
+    assert_golden(written)
+    made = program(HERE / "firmware_counters.c", written)
+    done = behind_bridge(written, "rtl", [made, "image/image.bin", "input.bin"])
+    assert done.returncode == 0, done.stderr
+    found, late = done.stdout.splitlines()
+    data = digits("tiny")
+    params, image = data.network.params, data.network.image
+    with RtlSession(params, 1 << 20, rtl_settings(params, trace=False)) as session:
+        counters = Runtime(session, image, params).infer(data.sample(0)).counters
+    assert counters is not None
+    assert [int(number) for number in found.split()] == listed(counters)
+    assert late == "late"
+
+
+def listed(counters: Counters) -> list[int]:
+    """In the C program's order."""
+    classes = [counters.classes[engine][kind] for engine in ENGINES for kind in CycleClass]
+    return [counters.cycles, *classes, *(counters.events[event] for event in Event)]
+
+
+def assert_golden(folder: Path) -> None:
+    found = np.fromfile(folder / "codes.bin", np.int8)
+    assert np.array_equal(found, digits("tiny").values["logits"].reshape(-1))
+
+
+def test_an_image_for_another_accelerator(tmp_path: Path) -> None:
+    write(digits("small"), tmp_path)
+    made = program(ROOT / "examples/firmware/main.c", tmp_path)
+    done = behind_bridge(tmp_path, "interp", [made, "image/image.bin", "input.bin", "codes.bin"])
+    assert done.returncode == 1 and "compiled for another accelerator" in done.stderr
+
+
+def test_no_bridge(written: Path) -> None:
+    made = program(ROOT / "examples/firmware/main.c", written)
+    files = ["image/image.bin", "input.bin", "codes.bin"]
+    environment = {name: value for name, value in os.environ.items() if name != "SYSTOLA_BRIDGE"}
+    for folder, message in ((None, "SYSTOLA_BRIDGE is not set"), ("moon", "no bridge is there")):
+        named = environment | ({} if folder is None else {"SYSTOLA_BRIDGE": folder})
+        done = subprocess.run([made, *files], capture_output=True, text=True, check=False, cwd=written, env=named)
+        assert done.returncode == 1 and message in done.stderr
+
+
+# ---- The network's description ----
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_network_compiles(tmp_path: Path, preset: str) -> None:
+    """In C and in C++, with every preset; its constants are the image's."""
+    data = digits(preset).network
+    text = c_network(data.image, data.graph, data.params)
+    write_image(data.image, data.graph, data.params, output_folder(tmp_path / "image"))
+    assert (tmp_path / "image/c/network.h").read_text(encoding="utf-8") == text
+    for name, value in {"fingerprint": f"{data.image.fingerprint:#010x}u", "memory_bytes": f"{data.image.memory_bytes}u",
+                        "image_bytes": f"{data.image.memory.size}u", "step_count": f"{len(data.image.steps)}u"}.items():  # fmt: skip
+        assert f"    {value}, /* {name} */" in text
+    source = tmp_path / "use.c"
+    source.write_text('#include "network.h"\nint main(void) { return (int)network.step_count; }\n', encoding="utf-8")
+    for language in LANGUAGES:
+        compile_c(language, "-fsyntax-only", source, folder=tmp_path)
+
+
+def test_names_are_only_text(tmp_path: Path) -> None:
+    """A name with quotes, line ends or comment marks stays a name."""
+    data = digits("tiny").network
+    image = replace(data.image, name='a"; */ int x;\n\\é')
+    text = c_network(image, data.graph, data.params)
+    write_image(data.image, data.graph, data.params, output_folder(tmp_path / "image"))
+    (tmp_path / "image/c/network.h").write_text(text, encoding="utf-8")
+    source = tmp_path / "use.c"
+    source.write_text('#include <stdio.h>\n#include "network.h"\nint main(void) { return printf("%s", network.name) < 0; }\n')
+    compile_c("c", source, "-o", tmp_path / "use", folder=tmp_path)
+    assert subprocess.run([tmp_path / "use"], capture_output=True, check=True).stdout.decode() == image.name
+
+
+def test_sources_are_shipped() -> None:
+    """Each in the package's folder."""
+    assert all((ROOT / "driver/systola/driver/c" / name).is_file() for name in SOURCES)
