@@ -84,6 +84,7 @@ def test_rtl(tmp_path: Path) -> None:
         device.close()
 
 
+@pytest.mark.slow
 def test_run_on_a_bridge(tmp_path: Path) -> None:
     """What a user types: one command serves, another runs."""
     folder = tmp_path / "bridge"
@@ -99,6 +100,15 @@ def test_run_on_a_bridge(tmp_path: Path) -> None:
 def test_status_of_the_program(tmp_path: Path, program: str, status: int) -> None:
     command = [*COMMAND, "bridge", "--accel", "tiny", "--backend", "interp", "-o", str(tmp_path / "b"), "--run", program]
     assert subprocess.run(command, capture_output=True, check=False).returncode == status
+
+
+def test_terminated(tmp_path: Path) -> None:
+    """A bridge that is told to end removes its files."""
+    command = [*COMMAND, "bridge", "--accel", "tiny", "--backend", "interp", "-o", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        connected(tmp_path).close()
+        server.terminate()
+    assert server.returncode == 128 + signal.SIGTERM and not list(tmp_path.iterdir())
 
 
 # ---- How it refuses ----

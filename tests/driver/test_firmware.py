@@ -146,6 +146,18 @@ def test_no_bridge(written: Path) -> None:
         assert done.returncode == 1 and message in done.stderr
 
 
+def test_code_of_the_page(written: Path, tmp_path: Path) -> None:
+    """What the page shows of a board compiles."""
+    page = (ROOT / "docs/how-to/firmware.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```c\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert shown
+    for number, text in enumerate(shown):
+        source = tmp_path / f"shown{number}.c"
+        source.write_text(text, encoding="utf-8")
+        for language in LANGUAGES:
+            compile_c(language, "-fsyntax-only", source, folder=written)
+
+
 # ---- The network's description ----
 
 

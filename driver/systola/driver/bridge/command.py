@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ def bridge_command(
         check_tools()
     params = with_dram(Params(load_config(accel)), dram_latency, dram_bytes_per_cycle)
     words = _program(run)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the simulation and the files go
     console = Console(stderr=True)
 
     def tell(text: str) -> None:
