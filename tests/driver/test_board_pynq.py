@@ -139,7 +139,7 @@ def test_files(tmp_path: Path) -> None:
 
 def test_without_pynq(bitstream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynq", None)
-    with pytest.raises(ToolError, match="loaded with PYNQ, which is not here .*use --board uio"):
+    with pytest.raises(ToolError, match=r"loaded with PYNQ, which is not here .*use --board uio"):
         open_board(str(bitstream), tiny(), 4096)
 
 
@@ -151,7 +151,7 @@ def test_no_block(bitstream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_named_block(bitstream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, **BLOCKS, other=BLOCKS["systola_0"])
-    with pytest.raises(DeviceError, match="has 2 blocks? of a type called systola"):
+    with pytest.raises(DeviceError, match="has 2 blocks of a type called systola"):
         open_pynq(bitstream, tiny(), 4096)
     assert open_pynq(bitstream, tiny(), 4096, block="other").memory_address == BASE
     with pytest.raises(DeviceError, match="has no block 'third'"):

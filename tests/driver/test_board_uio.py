@@ -195,13 +195,13 @@ def test_no_such_board() -> None:
 
 def test_no_buffer(board: Trapped) -> None:
     shutil.rmtree(board.tree.dma)
-    with pytest.raises(DeviceError, match="no u-dma-buf buffer in .*modprobe u-dma-buf udmabuf0="):
+    with pytest.raises(DeviceError, match=r"no u-dma-buf buffer in .*modprobe u-dma-buf udmabuf0="):
         opened(board)
 
 
 def test_small_buffer(board: Trapped) -> None:
     board.tree.set(board.tree.dma / "size", 4096)
-    with pytest.raises(DeviceError, match="udmabuf0 has 4096 bytes; the network needs 12736: .*udmabuf0=0x100000"):
+    with pytest.raises(DeviceError, match=r"udmabuf0 has 4096 bytes; the network needs 12736: .*udmabuf0=0x100000"):
         opened(board)
 
 
@@ -248,7 +248,7 @@ def test_no_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int,
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(DeviceError, match=f"uio0 cannot be opened: {os.strerror(number)}; .*{advice}"):
+    with pytest.raises(DeviceError, match=rf"uio0 cannot be opened: {os.strerror(number)}; .*{advice}"):
         open_device_file(tmp_path / "uio0")
 
 

@@ -130,7 +130,7 @@ def test_wrong_options(tmp_path: Path, arguments: tuple[str, ...], message: str)
 
 
 def test_no_bridge(tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match="no bridge is in .*start one with `systola bridge -o"):
+    with pytest.raises(DeviceError, match=r"no bridge is in .*start one with `systola bridge -o"):
         BridgeDevice(tmp_path)
 
 
@@ -182,7 +182,7 @@ def test_a_server_that_dies(tmp_path: Path) -> None:
         assert device.read_registers([ADDRESS["IDENTITY"]]) == [IDENTITY]
         server.send_signal(signal.SIGSTOP)
         threading.Timer(0.3, lambda: server.send_signal(signal.SIGKILL)).start()
-        with pytest.raises(DeviceError, match="server of the bridge in .* ended"):
+        with pytest.raises(DeviceError, match=r"server of the bridge in .* ended"):
             device.read_registers([ADDRESS["IDENTITY"]])
     with pytest.raises(DeviceError, match="nobody serves"):
         BridgeDevice(tmp_path)

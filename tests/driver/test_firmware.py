@@ -185,7 +185,8 @@ def test_names_are_only_text(tmp_path: Path) -> None:
     write_image(data.image, data.graph, data.params, output_folder(tmp_path / "image"))
     (tmp_path / "image/c/network.h").write_text(text, encoding="utf-8")
     source = tmp_path / "use.c"
-    source.write_text('#include <stdio.h>\n#include "network.h"\nint main(void) { return printf("%s", network.name) < 0; }\n')
+    lines = '#include <stdio.h>', '#include "network.h"', 'int main(void) { return printf("%s", network.name) < 0; }'
+    source.write_text("\n".join((*lines, "")), encoding="utf-8")
     compile_c("c", source, "-o", tmp_path / "use", folder=tmp_path)
     assert subprocess.run([tmp_path / "use"], capture_output=True, check=True).stdout.decode() == image.name
 

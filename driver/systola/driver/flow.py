@@ -199,7 +199,7 @@ def _simulate(
         cycles=tuple(i.cycles for i in inferences) if timed else (),
         classes=first.classes if first and timed else None,
         events=first.events if first and timed else None,
-        trace=trace, simulated_cycles=sum(i.cycles for i in inferences),
+        trace=trace, simulated_cycles=0 if options.backend == "board" else sum(i.cycles for i in inferences),
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from systola.driver.board.pynq import open_pynq
 from systola.driver.board.uio import open_uio
 from systola.driver.bridge.client import BridgeDevice
 from systola.driver.device import Device
@@ -24,6 +23,8 @@ def open_board(board: str, params: Params, used_bytes: int, *, root: Path = Path
     """
     path = Path(board)
     if path.suffix == ".bit":
+        from systola.driver.board.pynq import open_pynq  # noqa: PLC0415 - what it imports is slow, and for such boards only
+
         return open_pynq(path, params, used_bytes)
     if re.fullmatch(r"uio\d*", board):
         return open_uio(params, used_bytes, name=None if board == "uio" else board, root=root)
