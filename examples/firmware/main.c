@@ -42,24 +42,32 @@ static void write_codes(FILE *file, const systola_device *device, const systola_
     }
 }
 
+typedef struct results {
+    FILE *file;
+    int written;
+} results;
+
 /* An operation for the processor whose result does not go back to the accelerator: its first operand is the result. */
 static int on_processor(void *context, const systola_device *device, const systola_network *net, uint32_t step) {
+    results *output = (results *)context;
     const systola_step *operation = &net->steps[step];
     if (step + 1u < net->step_count || !operation->input_count || !operation->inputs[0]) {
         fprintf(stderr, "this program does not compute '%s'\n", operation->host);
         return 1;
     }
-    write_codes((FILE *)context, device, operation->inputs[0]);
+    write_codes(output->file, device, operation->inputs[0]);
+    output->written = 1;
     return 0;
 }
 
-/* The largest element of an output that is a vector. */
-static int run(const systola_device *device, const int8_t *codes, FILE *output) {
+static int run(const systola_device *device, const int8_t *codes, FILE *file) {
+    results output = {NULL, 0};
     systola_counters counters;
     systola_result result;
     uint32_t i;
+    output.file = file;
     systola_write(device, network.inputs[0], codes);
-    result = systola_run(device, &network, on_processor, NULL, output);
+    result = systola_run(device, &network, on_processor, NULL, &output);
     if (result != SYSTOLA_OK) {
         systola_stop stop;
         fprintf(stderr, "%s\n", systola_result_text(result));
@@ -70,8 +78,8 @@ static int run(const systola_device *device, const int8_t *codes, FILE *output) 
         }
         return 1;
     }
-    for (i = 0; i < network.output_count; i++) {
-        write_codes(output, device, network.outputs[i]);
+    for (i = 0; i < network.output_count && !output.written; i++) {
+        write_codes(file, device, network.outputs[i]);
     }
     systola_read_counters(device, &counters);
     printf("%llu cycles, %u of them with a pixel in the array\n", (unsigned long long)counters.cycles,

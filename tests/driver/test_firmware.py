@@ -18,12 +18,16 @@ from digits import Digits, digits
 from systola.driver.artifacts import write_image
 from systola.driver.c_network import c_network
 from systola.driver.firmware import SOURCES
+from systola.driver.flow import Options, prepare
 from systola.driver.open import rtl_settings
 from systola.driver.runtime import Counters, Runtime
+from systola.driver.samples import stacked
 from systola.hw.config import PRESETS
 from systola.hw.isa import ENGINES
 from systola.hw.registers import CycleClass, Event
+from systola.mapper.image import HostStep
 from systola.reports.files import output_folder
+from systola.sim.golden import run_golden
 from systola.sim.rtl.session import RtlSession
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +47,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write(data: Digits, folder: Path) -> None:
     network = data.network
     write_image(network.image, network.graph, network.params, output_folder(folder / "image"))
-    data.inputs["input"].tofile(folder / "input.bin")
+    next(iter(data.inputs.values())).tofile(folder / "input.bin")
 
 
 def compile_c(language: str, *arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -129,6 +133,23 @@ def assert_golden(folder: Path) -> None:
     assert np.array_equal(found, digits("tiny").values["logits"].reshape(-1))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kws_int8", "ad_int8"])
+def test_other_networks(tmp_path: Path, models: Path, name: str) -> None:
+    """More channels than lanes, an output in memory, an operation for the processor at the end."""
+    network = prepare(Options(models / name, "base", samples=2))
+    assert network.samples is not None
+    inputs = stacked(network.graph, network.samples)
+    data = Digits(network, inputs, run_golden(network.graph, dict(inputs), keep=True))
+    write(data, tmp_path)
+    made = program(ROOT / "examples/firmware/main.c", tmp_path)
+    done = behind_bridge(tmp_path, "interp", [made, "image/image.bin", "input.bin", "codes.bin"], "base")
+    assert done.returncode == 0, done.stderr
+    last = network.image.steps[-1]
+    wanted = last.node.inputs[0] if isinstance(last, HostStep) else network.image.outputs[0]
+    assert np.array_equal(np.fromfile(tmp_path / "codes.bin", np.int8), data.values[wanted].reshape(-1))
+
+
 def test_an_image_for_another_accelerator(tmp_path: Path) -> None:
     write(digits("small"), tmp_path)
     made = program(ROOT / "examples/firmware/main.c", tmp_path)
@@ -168,9 +189,10 @@ def test_network_compiles(tmp_path: Path, preset: str) -> None:
     text = c_network(data.image, data.graph, data.params)
     write_image(data.image, data.graph, data.params, output_folder(tmp_path / "image"))
     assert (tmp_path / "image/c/network.h").read_text(encoding="utf-8") == text
-    for name, value in {"fingerprint": f"{data.image.fingerprint:#010x}u", "memory_bytes": f"{data.image.memory_bytes}u",
-                        "image_bytes": f"{data.image.memory.size}u", "step_count": f"{len(data.image.steps)}u"}.items():  # fmt: skip
-        assert f"    {value}, /* {name} */" in text
+    image = data.image
+    numbers = {"memory_bytes": image.memory_bytes, "image_bytes": image.memory.size, "step_count": len(image.steps)}
+    assert f"    {image.fingerprint:#010x}u, /* fingerprint */" in text
+    assert all(f"    {value}u, /* {name} */" in text for name, value in numbers.items())
     source = tmp_path / "use.c"
     source.write_text('#include "network.h"\nint main(void) { return (int)network.step_count; }\n', encoding="utf-8")
     for language in LANGUAGES:

@@ -62,7 +62,7 @@ def run_command(
     accel: Accel,
     input: Samples = None,
     samples: Annotated[int | None, typer.Option(help="Run this many samples at most.", min=1)] = None,
-    backend: Annotated[str, typer.Option(help="rtl, cycles (a model: as many cycles, no data), interp, golden or board.")] = "rtl",
+    backend: Annotated[str, typer.Option(help="rtl, cycles (the model: all cycles, no data), interp, golden or board.")] = "rtl",
     random_weights: Weights = None,
     dram_latency: Latency = None,
     dram_bytes_per_cycle: Rate = None,
