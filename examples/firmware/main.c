@@ -1,8 +1,8 @@
-/* A program that runs a network on a Systola accelerator, here behind a bridge:
+/* A program that runs a network on a Systola accelerator: on a board under Linux, or behind a bridge that SYSTOLA_BRIDGE names.
  *
- *     main IMAGE INPUT OUTPUT
+ *     main IMAGE INPUT OUTPUT [UIO BUFFER]
  *
- * IMAGE is image.bin. INPUT holds the input's int8 codes, sample after sample. To OUTPUT go, for each sample, the codes of the
+ * UIO and BUFFER are the board's, such as uio0 and udmabuf0. IMAGE is image.bin. INPUT holds the input's int8 codes, sample after sample. To OUTPUT go, for each sample, the codes of the
  * network's outputs; what is computed in float, such as softmax, is left away, and its operand written instead. */
 #include <stdint.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 
 #include "network.h"
 #include "systola_bridge.h"
+#include "systola_linux.h"
 
 static uint8_t *read_file(const char *path, size_t *bytes) {
     FILE *file = fopen(path, "rb");
@@ -89,14 +90,15 @@ static int run(const systola_device *device, const int8_t *codes, FILE *file) {
 
 int main(int argc, char **argv) {
     systola_bridge bridge;
+    systola_linux board;
     systola_device device;
     systola_result result;
     size_t image_bytes = 0, input_bytes = 0, first;
     uint8_t *image, *input;
     FILE *output;
     int failed = 0;
-    if (argc != 4) {
-        fprintf(stderr, "usage: %s IMAGE INPUT OUTPUT\n", argv[0]);
+    if (argc != 4 && argc != 6) {
+        fprintf(stderr, "usage: %s IMAGE INPUT OUTPUT [UIO BUFFER]\n", argv[0]);
         return 2;
     }
     image = read_file(argv[1], &image_bytes);
@@ -106,7 +108,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "a file cannot be read or written, or has not the size that the network needs\n");
         return 2;
     }
-    if (systola_bridge_open(&bridge, NULL, &device) != 0) {
+    if (argc == 6 ? systola_linux_open(&board, NULL, argv[4], argv[5], &device) : systola_bridge_open(&bridge, NULL, &device)) {
         return 1;
     }
     device.watchdog_cycles = 1000000;
@@ -119,7 +121,11 @@ int main(int argc, char **argv) {
     for (first = 0; first < input_bytes && !failed; first += codes_of(network.inputs[0])) {
         failed = run(&device, (const int8_t *)input + first, output);
     }
-    systola_bridge_close(&bridge);
+    if (argc == 6) {
+        systola_linux_close(&board);
+    } else {
+        systola_bridge_close(&bridge);
+    }
     free(input);
     free(image);
     return fclose(output) != 0 || failed;

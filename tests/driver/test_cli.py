@@ -151,8 +151,8 @@ def test_check_says_what_maps(work: Path) -> None:
 def test_compile_writes_image_manifest_and_listing(work: Path) -> None:
     done = systola(work, "compile", DIGITS, "--accel", "base", "-o", "image")
     assert done.status == 0, done.err
-    firmware = ("systola.h", "systola_driver.h", "systola_driver.c", "systola_bridge.h", "systola_bridge.c", "systola_mailbox.h",
-                "network.h")  # fmt: skip
+    firmware = ("systola.h", "systola_driver.h", "systola_driver.c", "systola_linux.h", "systola_linux.c", "systola_bridge.h",
+                "systola_bridge.c", "systola_mailbox.h", "network.h")  # fmt: skip
     written = {"image/image.bin", "image/manifest.json", "image/listing.txt", *(f"image/c/{name}" for name in firmware)}
     assert tree(work) == written
     manifest = json.loads((work / "image/manifest.json").read_text(encoding="utf-8"))

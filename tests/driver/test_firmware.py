@@ -6,16 +6,22 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from c_programs import LANGUAGES, compile_c, program, write
 from digits import Digits, digits
 
 from systola.driver.artifacts import write_image
+from systola.driver.bridge.server import Bridge, bridge_folder, memory_file
 from systola.driver.c_network import c_network
 from systola.driver.firmware import SOURCES
 from systola.driver.flow import Options, prepare
@@ -23,17 +29,17 @@ from systola.driver.open import rtl_settings
 from systola.driver.runtime import Counters, Runtime
 from systola.driver.samples import stacked
 from systola.hw.config import PRESETS
+from systola.hw.errors import DeviceError
 from systola.hw.isa import ENGINES
 from systola.hw.registers import CycleClass, Event
 from systola.mapper.image import HostStep
 from systola.reports.files import output_folder
 from systola.sim.golden import run_golden
+from systola.sim.interp_device import InterpDevice
 from systola.sim.rtl.session import RtlSession
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
-LANGUAGES = {"c": ("gcc", "-std=c99"), "c++": ("g++", "-std=c++11")}
 
 
 @pytest.fixture(scope="module")
@@ -42,29 +48,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("firmware")
     write(digits("tiny"), folder)
     return folder
-
-
-def write(data: Digits, folder: Path) -> None:
-    network = data.network
-    write_image(network.image, network.graph, network.params, output_folder(folder / "image"))
-    next(iter(data.inputs.values())).tofile(folder / "input.bin")
-
-
-def compile_c(language: str, *arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    compiler, standard = LANGUAGES[language]
-    if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is not here")
-    command = [compiler, "-x", language, standard, *WARNINGS, "-O2", "-I", folder / "image/c", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return result
-
-
-def program(source: Path, folder: Path, language: str = "c") -> Path:
-    """A program of a source file and the driver's."""
-    made = folder / source.stem
-    compile_c(language, source, *sorted((folder / "image/c").glob("*.c")), "-o", made, folder=folder)
-    return made
 
 
 def behind_bridge(folder: Path, backend: str, line: list[str | Path], accel: str = "tiny") -> subprocess.CompletedProcess[str]:
@@ -177,6 +160,59 @@ def test_code_of_the_page(written: Path, tmp_path: Path) -> None:
         source.write_text(text, encoding="utf-8")
         for language in LANGUAGES:
             compile_c(language, "-fsyntax-only", source, folder=written)
+
+
+FILES = ("image/image.bin", "input.bin", "codes.bin")
+
+
+def on_bridge(made: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the example with a bridge that is there, or not."""
+    return subprocess.run(
+        [made, *FILES], cwd=made.parent, env={"SYSTOLA_BRIDGE": str(folder)}, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+
+
+def test_a_server_that_dies(written: Path) -> None:
+    """The program ends, instead of waiting for ever."""
+    made, folder = program(ROOT / "examples/firmware/main.c", written), written / "dying"
+    command = [sys.executable, "-m", "systola.driver.cli", "bridge", "--accel", "tiny", "--backend", "interp", "-o", str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        try:
+            while on_bridge(made, folder).returncode:
+                assert server.poll() is None
+                time.sleep(0.1)
+            server.send_signal(signal.SIGSTOP)
+            threading.Timer(0.3, server.kill).start()
+            done = on_bridge(made, folder)
+        finally:
+            server.kill()
+    assert done.returncode == 1 and "its server ended" in done.stderr
+    done = on_bridge(made, folder)
+    assert done.returncode == 1 and "nobody serves it any more" in done.stderr
+
+
+class Broken(InterpDevice):
+    """A simulation that died."""
+
+    def read_registers(self, addresses: Sequence[int]) -> list[int]:  # noqa: ARG002 - the device's interface
+        raise DeviceError("the simulation has ended")
+
+
+def test_a_device_that_dies(written: Path) -> None:
+    """As on a processor, what cannot be read ends the program; it says why."""
+    made = program(ROOT / "examples/firmware/main.c", written)
+    told: list[str] = []
+    with bridge_folder(written / "broken") as folder:
+        device = Broken(digits("tiny").network.params, 1 << 16, memory=memory_file(folder, 1 << 16))
+        bridge = Bridge(device, folder, tell=told.append)
+        environment = {"SYSTOLA_BRIDGE": str(folder)}
+        with subprocess.Popen([made, *FILES], cwd=written, env=environment, stderr=subprocess.PIPE, text=True) as client:
+            bridge.serve(lambda: client.poll() is not None)
+            assert client.stderr is not None
+            said = client.stderr.read()
+    assert client.returncode == 1 and said == "systola bridge: the simulation has ended\n"
+    assert told == ["the simulation has ended"]
 
 
 # ---- The network's description ----

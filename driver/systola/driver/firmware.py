@@ -15,8 +15,8 @@ from systola.reports.files import output_folder, write_text
 
 __all__ = ["SOURCES", "write_firmware"]
 
-SOURCES = ("systola_driver.h", "systola_driver.c", "systola_bridge.h", "systola_bridge.c")
-"""The hand-written C files; the bridge's are for programs on a computer that talk to a simulation."""
+SOURCES = tuple(f"systola_{name}.{suffix}" for name in ("driver", "linux", "bridge") for suffix in ("h", "c"))
+"""The hand-written C files: the driver; a board under Linux; a simulation behind a bridge."""
 
 
 def write_firmware(image: Image, graph: QuantGraph, params: Params, folder: Path) -> tuple[Path, ...]:

@@ -27,7 +27,7 @@ from systola.driver.device import Device
 from systola.hw.errors import ConfigError, DeviceError
 from systola.hw.registers import REGISTERS, Status
 
-__all__ = ["Bridge", "bridge_folder"]
+__all__ = ["Bridge", "bridge_folder", "memory_file"]
 
 _STATUS = next(register.address for register in REGISTERS if register.name == "STATUS")
 _LOW = 0xFFFF_FFFF
