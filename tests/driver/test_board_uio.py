@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +85,13 @@ def test_inference(board: Trapped) -> None:
 
 def test_what_the_image_does_not_set_is_cleared(board: Trapped) -> None:
     """A buffer holds what it held before: the image's zeros have to be written."""
+    whole = digits("tiny").network.image
+    image = replace(whole, make_memory=lambda: whole.memory[:4096])
     board.tree.cache[:] = 0xA5
-    assert_right(Runtime(opened(board), digits("tiny").network.image, tiny()))
+    Runtime(opened(board), image, tiny())
+    found = board.tree.cache
+    assert np.array_equal(found[:4096], whole.memory[:4096])
+    assert not found[4096 : whole.memory_bytes].any() and (found[whole.memory_bytes :] == 0xA5).all()
 
 
 def test_coherent_buffers_are_left_alone(tmp_path: Path) -> None:
