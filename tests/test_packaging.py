@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("hw", "sim", "mapper", "driver", "reports")
-SUFFIXES = {".py", ".typed", ".toml", ".nnef", ".lark", ".sv", ".cpp", ".h", ".vlt", ".html", ".css", ".js", ".json", ".j2"}
+SUFFIXES = {".py", ".typed", ".toml", ".nnef", ".lark", ".sv", ".cpp", ".c", ".h", ".vlt", ".html", ".css", ".js", ".json", ".j2"}
 """What a package may hold; a file of another kind in its folder is there by mistake."""
 
 EXAMPLES = (

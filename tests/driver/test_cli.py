@@ -151,7 +151,10 @@ def test_check_says_what_maps(work: Path) -> None:
 def test_compile_writes_image_manifest_and_listing(work: Path) -> None:
     done = systola(work, "compile", DIGITS, "--accel", "base", "-o", "image")
     assert done.status == 0, done.err
-    assert tree(work) == {"image/image.bin", "image/manifest.json", "image/listing.txt"}
+    firmware = ("systola.h", "systola_driver.h", "systola_driver.c", "systola_linux.h", "systola_linux.c", "systola_bridge.h",
+                "systola_bridge.c", "systola_mailbox.h", "network.h")  # fmt: skip
+    written = {"image/image.bin", "image/manifest.json", "image/listing.txt", *(f"image/c/{name}" for name in firmware)}
+    assert tree(work) == written
     manifest = json.loads((work / "image/manifest.json").read_text(encoding="utf-8"))
     assert manifest["initial_bytes"] == (work / "image/image.bin").stat().st_size <= manifest["memory_bytes"]
     streams = [stream for step in manifest["steps"] for stream in step.get("streams", {}).items()]
@@ -353,6 +356,28 @@ def unknown_backend(work: Path) -> tuple[str, ...]:
     return ("run", str(DIGITS), "--accel", "tiny", "--backend", "magic")
 
 
+def unknown_board(work: Path) -> tuple[str, ...]:
+    return ("run", str(DIGITS), "--accel", "tiny", "--board", "moon", "-o", "out")
+
+
+def board_without_name(work: Path) -> tuple[str, ...]:
+    return ("run", str(DIGITS), "--accel", "tiny", "--backend", "board", "-o", "out")
+
+
+def board_and_backend(work: Path) -> tuple[str, ...]:
+    return ("run", str(DIGITS), "--accel", "tiny", "--backend", "interp", "--board", "uio", "-o", "out")
+
+
+def bitstream_without_description(work: Path) -> tuple[str, ...]:
+    (work / "tiny.bit").write_bytes(b"")
+    return ("run", str(DIGITS), "--accel", "tiny", "--board", "tiny.bit", "-o", "out")
+
+
+def bridge_nobody_serves(work: Path) -> tuple[str, ...]:
+    (work / "bridge").mkdir()
+    return ("run", str(DIGITS), "--accel", "tiny", "--board", "bridge", "-o", "out")
+
+
 def unknown_method(work: Path) -> tuple[str, ...]:
     return ("run", str(DIGITS), "--accel", "tiny", "--backend", "interp", "--method", "magic", "-o", "out")
 
@@ -404,6 +429,11 @@ REFUSALS: list[tuple[Callable[[Path], tuple[str, ...]], str]] = [
     (out_of_range, r"mine\.toml.*array\.rows.*3"),
     (no_toml, r"mine\.toml.*TOML"),
     (unknown_backend, r"'magic'.*rtl, cycles, interp, golden"),
+    (unknown_board, r"no board 'moon': give uio"),
+    (board_without_name, r"board needs to know which: give --board, uio"),
+    (board_and_backend, r"--board runs on hardware, --backend interp does not"),
+    (bitstream_without_description, r"tiny\.hwh: PYNQ needs"),
+    (bridge_nobody_serves, r"no bridge is in bridge: start one"),
     (unknown_method, r"'magic'.*minmax"),
     (output_below_a_file, r"file/out"),
     (output_is_a_file, r"file"),

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from systola.driver.c_header import c_header
+from systola.driver.firmware import write_firmware
 from systola.hw.emit import emit_verilog
 from systola.hw.isa import ISA_VERSION
 from systola.hw.params import Params
 from systola.mapper.image import HostStep, Image, Step
 from systola.mapper.listing import listing
+from systola.mapper.quantgraph import QuantGraph
 from systola.reports.files import write_bytes, write_text
 
 __all__ = ["manifest", "write_image", "write_verilog"]
@@ -62,13 +64,13 @@ def _step(step: Step) -> dict[str, Any]:
     return {"streams": streams}
 
 
-def write_image(image: Image, params: Params, folder: Path) -> tuple[Path, ...]:
-    """image.bin (initial memory), manifest.json and listing.txt in ``folder``; their paths."""
+def write_image(image: Image, graph: QuantGraph, params: Params, folder: Path) -> tuple[Path, ...]:
+    """image.bin (initial memory), manifest.json and listing.txt in ``folder``, C files for firmware in its folder c; paths."""
     paths = folder / "image.bin", folder / "manifest.json", folder / "listing.txt"
     write_bytes(paths[0], image.memory.tobytes())
     write_text(paths[1], json.dumps(manifest(image, params), indent=2) + "\n")
     write_text(paths[2], listing(image))
-    return paths
+    return *paths, *write_firmware(image, graph, params, folder / "c")
 
 
 def write_verilog(params: Params, folder: Path) -> tuple[Path, ...]:

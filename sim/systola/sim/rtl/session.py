@@ -28,6 +28,7 @@ from systola.sim.rtl.settings import (
     TRACE_COUNT_INDEX,
     WRITE_COUNT_INDEX,
     RtlSettings,
+    Setting,
     settings_values,
 )
 from systola.sim.rtl.tools import Tools, check_tools
@@ -97,6 +98,16 @@ class RtlSession:
     def memory(self) -> npt.NDArray[np.uint8]:
         """The DRAM's bytes, byte 0 at the settings' ``base_address``. Shared with the simulation: no copy, no delay."""
         return self._memory
+
+    @property
+    def memory_address(self) -> int:
+        """The bus address of the DRAM's byte 0: the settings' ``base_address``."""
+        return int(self._control[Setting.MEMORY_BASE])
+
+    @property
+    def memory_file(self) -> Path:
+        """The file that is the DRAM: another process may map it too, as long as the session is open."""
+        return self._folder / "memory"
 
     def read_register(self, address: int) -> int:
         """The value of the 32-bit register at a byte address."""
