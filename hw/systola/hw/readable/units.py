@@ -1,0 +1,80 @@
+"""The accelerator's Verilog by unit."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from amaranth.back import rtlil
+from amaranth.hdl import Fragment
+
+from systola.hw.accelerator import Accelerator
+from systola.hw.emit import TOP_MODULE, clean_rtlil, run_yosys
+from systola.hw.params import Params
+from systola.hw.readable.hierarchy import Hierarchy
+from systola.hw.readable.names import parse_modules
+from systola.hw.readable.text import readable
+
+__all__ = ["Unit", "emit_units"]
+
+_PASSES = ("proc", "memory_collect", "opt_clean -purge", "opt_dff -simple-dffe", "opt_clean -purge")
+"""As for simulations, and without names that nothing uses."""
+
+_MODULE = re.compile(r"^module (\S+?) ?\(.*?^endmodule\n", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of the accelerator: ``name`` of its module, what it ``does`` in a paragraph, ``text`` of its modules, its own first."""
+
+    name: str
+    does: str
+    text: str
+
+
+def emit_units(params: Params) -> tuple[Unit, ...]:
+    """The accelerator in readable Verilog, the top (TOP_MODULE) first, then its units in the order of the top's parts.
+
+    The same parameters and tools give the same text; and a unit's module has the same name, whatever the parameters.
+    Raises ToolError if yosys fails.
+    """
+    accelerator = Accelerator(params)
+    ports = [accelerator.domain.clk, *(value for _, _, value in accelerator.signature.flatten(accelerator))]
+    fragment = Fragment.get(accelerator, None)
+    parts = dict(_parts(fragment))
+    modules = parse_modules(clean_rtlil(rtlil.convert(fragment, name=TOP_MODULE, ports=ports, emit_src=False)))
+    names = _unit_names(parts)
+    hierarchy = Hierarchy(f"\\{TOP_MODULE}", modules, names)
+    verilog = run_yosys(hierarchy.rtlil, _PASSES)
+    texts: dict[str, list[str]] = {}
+    for found in _MODULE.finditer(verilog):
+        unit = hierarchy.unit_of["\\" + found[1].removeprefix("\\")].removeprefix("\\")
+        texts.setdefault(unit, []).append(found[0])
+    does = {TOP_MODULE: _paragraph(accelerator), **{name: _paragraph(parts[part]) for part, name in names.items()}}
+    order = [TOP_MODULE, *names.values()]
+    return tuple(Unit(name, does[name], "\n".join(readable(text) for text in texts[name])) for name in order if name in texts)
+
+
+def _parts(fragment: Fragment) -> Iterator[tuple[str, object]]:
+    """The top's parts by name."""
+    for part, name, _ in fragment.subfragments:
+        yield name, next(origin for origin in part.origins if type(origin).__module__.startswith("systola."))
+
+
+def _unit_names(parts: dict[str, object]) -> dict[str, str]:
+    """By its class; where several are of a class, by their names."""
+    count = Counter(type(part).__name__ for part in parts.values())
+    words = {name: _snake(type(part).__name__) if count[type(part).__name__] == 1 else name for name, part in parts.items()}
+    return {name: f"{TOP_MODULE}_{word}" for name, word in words.items()}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def _paragraph(part: object) -> str:
+    """The first paragraph of a class's description."""
+    return " ".join((inspect.getdoc(type(part)) or "").split("\n\n")[0].split())
