@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from amaranth.back import rtlil
 from amaranth.hdl import Fragment
+from amaranth.lib.wiring import In
 
 from systola.hw.accelerator import Accelerator
 from systola.hw.emit import TOP_MODULE, clean_rtlil, run_yosys
@@ -18,12 +19,21 @@ from systola.hw.readable.hierarchy import Hierarchy
 from systola.hw.readable.names import parse_modules
 from systola.hw.readable.text import readable
 
-__all__ = ["Unit", "emit_units"]
+__all__ = ["Design", "Port", "Unit", "emit_design"]
 
 _PASSES = ("proc", "memory_collect", "opt_clean -purge", "opt_dff -simple-dffe", "opt_clean -purge")
 """As for simulations, and without names that nothing uses."""
 
 _MODULE = re.compile(r"^module (\S+?) ?\(.*?^endmodule\n", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of the top: ``width`` in bits."""
+
+    name: str
+    is_input: bool
+    width: int
 
 
 @dataclass(frozen=True)
@@ -35,14 +45,23 @@ class Unit:
     text: str
 
 
-def emit_units(params: Params) -> tuple[Unit, ...]:
-    """The accelerator in readable Verilog, the top (TOP_MODULE) first, then its units in the order of the top's parts.
+@dataclass(frozen=True)
+class Design:
+    """The accelerator: the units, the top first, and the top's ports but for ``clk``."""
+
+    units: tuple[Unit, ...]
+    ports: tuple[Port, ...]
+
+
+def emit_design(params: Params) -> Design:
+    """The accelerator in readable Verilog; the top is TOP_MODULE, the units follow in the order of the top's parts.
 
     The same parameters and tools give the same text; and a unit's module has the same name, whatever the parameters.
     Raises ToolError if yosys fails.
     """
     accelerator = Accelerator(params)
-    ports = [accelerator.domain.clk, *(value for _, _, value in accelerator.signature.flatten(accelerator))]
+    flat = list(accelerator.signature.flatten(accelerator))
+    ports = [accelerator.domain.clk, *(value for _, _, value in flat)]
     fragment = Fragment.get(accelerator, None)
     parts = dict(_parts(fragment))
     modules = parse_modules(clean_rtlil(rtlil.convert(fragment, name=TOP_MODULE, ports=ports, emit_src=False)))
@@ -55,7 +74,8 @@ def emit_units(params: Params) -> tuple[Unit, ...]:
         texts.setdefault(unit, []).append(found[0])
     does = {TOP_MODULE: _paragraph(accelerator), **{name: _paragraph(parts[part]) for part, name in names.items()}}
     order = [TOP_MODULE, *names.values()]
-    return tuple(Unit(name, does[name], "\n".join(readable(text) for text in texts[name])) for name in order if name in texts)
+    units = tuple(Unit(name, does[name], "\n".join(readable(text) for text in texts[name])) for name in order if name in texts)
+    return Design(units, tuple(Port(str(path[0]), member.flow is In, len(value)) for path, member, value in flat))
 
 
 def _parts(fragment: Fragment) -> Iterator[tuple[str, object]]:
