@@ -33,7 +33,9 @@ WRAPPER = "rtl/systola_axi.v"
 FLAT = "sim/systola_flat.v"
 WIDTH = 120
 
-_PLAIN = str.maketrans({"×": "x", "–": "-", "…": "...", "→": "->", "·": "*", "≥": ">=", "≤": "<=", "−": "-", "Σ": "sum of ", "`": ""})
+_PLAIN = str.maketrans(
+    {"×": "x", "·": "*", "–": "-", "−": "-", "…": "...", "→": "->", "≥": ">=", "≤": "<=", "Σ": "sum of ", "`": None}
+)
 """For comments in files that not every tool reads as UTF-8."""
 
 

@@ -20,6 +20,9 @@ __all__ = ["inlined"]
 LONGEST = 120
 """Characters that a line may get."""
 
+_USED_ONCE = 3
+"""Times that a name appears which is used once: where it is declared, assigned and used."""
+
 _MADE = re.compile(r"(?<!\w)made_\d+(?!\w)")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _NET = re.compile(r"^  (?:wire|reg) (signed )?(\[\d+:0\] )?(\w+)(?: = [^;]*)?;$")
@@ -63,19 +66,20 @@ class _Names:
         """An expression, and where it may stand."""
         if " ? " in text:
             return text, _Kind.CHOICE
-        if name not in self._bits:
-            return text, _Kind.OTHER
-        if (found := _REDUCTION.fullmatch(text)) and found[1] in "&|" and found[2].startswith("{"):
-            parts = found[2][2:-2].split(", ")
-            if all(map(self.is_bit, parts)):
-                return f" {found[1]} ".join(parts), _Kind.BIT
+        bit = self._bit(text) if name in self._bits else None
+        return (text, _Kind.OTHER) if bit is None else (bit, _Kind.BIT)
+
+    def _bit(self, text: str) -> str | None:
+        """An expression of one bit in a form that may stand anywhere; None if there is none."""
         if found := _REDUCTION.fullmatch(text):
-            return found[1] + found[2], _Kind.BIT
-        if (found := _NOT.fullmatch(text)) and self.is_bit(found[1]):
-            return f"!{found[1]}", _Kind.BIT
-        if (found := _GATE.fullmatch(text)) and self.is_bit(found[1]) and self.is_bit(found[3]):
-            return text, _Kind.BIT
-        return text, _Kind.BIT if _COMPARISON.fullmatch(text) else _Kind.OTHER
+            parts = found[2].strip("{ }").split(", ")
+            joined = found[1] in "&|" and len(parts) > 1 and all(map(self.is_bit, parts))
+            return f" {found[1]} ".join(parts) if joined else found[1] + found[2]
+        if found := _NOT.fullmatch(text):
+            return f"!{found[1]}" if self.is_bit(found[1]) else None
+        if found := _GATE.fullmatch(text):
+            return text if self.is_bit(found[1]) and self.is_bit(found[3]) else None
+        return text if _COMPARISON.fullmatch(text) else None
 
 
 def inlined(text: str) -> str:
@@ -83,27 +87,30 @@ def inlined(text: str) -> str:
     lines = text.splitlines()
     names = _Names(lines)
     uses = Counter(word for line in lines for word in _MADE.findall(line))
-    given = {}
-    for index, line in enumerate(lines):
-        if (found := _ASSIGN.match(line)) and uses[found[1]] == 3:  # declaration, assignment, use
-            given[found[1]] = (index, *names.rewritten(found[1], found[2]))
-    own = {index: name for name, (index, _, _) in given.items()}
-    waiting = [index for index in range(len(lines)) if index not in own]
+    places = {
+        found[1]: index
+        for index, line in enumerate(lines)
+        if (found := _ASSIGN.match(line)) and uses[found[1]] == _USED_ONCE
+    }
+    given = {name: names.rewritten(*_parts(lines[index])) for name, index in places.items()}
+    waiting = sorted(set(range(len(lines))) - set(places.values()))
     stay: set[str] = set()
     for index in waiting:
-        if _NET.match(lines[index]):
-            continue
-        line, kept = _filled(lines[index], {name: item[1:] for name, item in given.items()})
-        lines[index] = line
-        stay.update(kept)
-        waiting += [given[name][0] for name in kept]  # these stay, so their own lines are filled
+        if not _NET.match(lines[index]):
+            lines[index], kept = _filled(lines[index], given)
+            stay.update(kept)
+            waiting += [places[name] for name in kept]  # what stays has a line of its own, to be filled as well
     gone = given.keys() - stay
-    dropped = {given[name][0] for name in gone}
-    return "\n".join(
-        line
-        for index, line in enumerate(lines)
-        if index not in dropped and not ((net := _NET.match(line)) and net[3] in gone)
-    ) + "\n"
+    dropped = {places[name] for name in gone}
+    rest = (line for index, line in enumerate(lines) if index not in dropped)
+    return "\n".join(line for line in rest if not ((net := _NET.match(line)) and net[3] in gone)) + "\n"
+
+
+def _parts(line: str) -> tuple[str, str]:
+    """Name and expression of an assignment."""
+    found = _ASSIGN.match(line)
+    assert found is not None
+    return found[1], found[2]
 
 
 def _filled(line: str, given: dict[str, tuple[str, _Kind]]) -> tuple[str, list[str]]:

@@ -92,7 +92,7 @@ def _memory_renamed(line: str, names: Mapping[str, str]) -> str:
 
 
 def _plain_names(module: Module, parts: Mapping[str, str]) -> dict[str, str]:
-    """Names that are plain stay; the others get the plain part of theirs, or what ``parts`` has, and a number where that is taken."""
+    """Plain names stay; the others get what ``parts`` has, or the plain part of theirs; and a number if that is taken."""
     declared = [name for _, name in _CELL.findall(module.body) if name.startswith("\\")] + _DECLARED.findall(module.body)
     names = {name: name for name in declared if _PLAIN.fullmatch(name)}
     taken = set(names.values())

@@ -38,7 +38,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of the accelerator: ``name`` of its module, what it ``does`` in a paragraph, ``text`` of its modules, its own first."""
+    """A unit: ``name`` of its module, what it ``does`` in a paragraph, ``text`` of its modules, its own first."""
 
     name: str
     does: str
