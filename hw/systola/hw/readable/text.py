@@ -1,13 +1,14 @@
 """A module of yosys's Verilog, as a person would rather read it.
 
-Ports are declared in the header, names that yosys made are ``n1``, ``n2``, … in the order in which they appear, and what is
-used once stands where it is used (``inline``).
+Ports are declared in the header, names that yosys made are ``n1``, ``n2``, … in the order in which they appear, what is used
+once stands where it is used (``inline``), and a choice by a value is one (``choices``).
 """
 
 from __future__ import annotations
 
 import re
 
+from systola.hw.readable.choices import chosen_by_value
 from systola.hw.readable.inline import inlined
 
 __all__ = ["readable"]
@@ -27,7 +28,7 @@ _MADE = re.compile(r"(?<!\w)made_\d+(?!\w)")
 def readable(text: str) -> str:
     """The module's text, which means the same. ``text``: as ``write_verilog -norename`` gives it, from ``module`` on."""
     text = _ZEROS.sub(r"\g<1>0", _ATTRIBUTE.sub("", text))
-    text = _with_ports_in_header(inlined(_plain(text)))
+    text = _with_ports_in_header(inlined(chosen_by_value(_plain(text))))
     return _numbered(text)
 
 

@@ -21,8 +21,8 @@ from systola.hw.readable.text import readable
 
 __all__ = ["Design", "Port", "Unit", "emit_design"]
 
-_PASSES = ("proc", "memory_collect", "opt_clean -purge", "opt_dff -simple-dffe", "opt_clean -purge")
-"""As for simulations, and without names that nothing uses."""
+_PASSES = ("proc", "memory_collect", "opt_clean -purge", "opt_dff -simple-dffe", "opt_clean -purge", "attrmap -remove full_case")
+"""As for simulations; without names that nothing uses, and without a remark on choices, all of which have a default."""
 
 _MODULE = re.compile(r"^module (\S+?) ?\(.*?^endmodule\n", re.MULTILINE | re.DOTALL)
 
