@@ -45,11 +45,14 @@ def yosys(folder: Path, *commands: str) -> str:
     return done.stdout
 
 
-def synthesized(folder: Path, synthesis: str) -> Mapping[str, Mapping[str, int]]:
-    """Cells of each module of ``rtl/``, modules kept apart. ``synthesis``: yosys's command with its options."""
-    yosys(folder, "read_verilog rtl/*.v", f"{synthesis} -top systola_axi", "tee -q -o stat.json stat -json")
-    modules: dict[str, Any] = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["modules"]
-    return {name.removeprefix("\\"): module["num_cells_by_type"] for name, module in modules.items()}
+def synthesized(folder: Path, synthesis: str, *modules: str) -> Mapping[str, Mapping[str, int]]:
+    """Cells of each of the modules in ``rtl/``, all below it included. ``synthesis``: yosys's command with its options."""
+    commands = ["read_verilog rtl/*.v", "design -save read"]
+    for module in modules:
+        commands += ["design -load read", f"{synthesis} -top {module}", f"tee -q -o {module}.json stat -json"]
+    yosys(folder, *commands)
+    stats: dict[str, Any] = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in modules}
+    return {name: stat["design"]["num_cells_by_type"] for name, stat in stats.items()}
 
 
 def fusesoc(folder: Path, *arguments: str) -> str:
