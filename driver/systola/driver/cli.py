@@ -192,14 +192,18 @@ def compile_command(
 
 
 @app.command()
-def verilog(accel: Accel, output: Folder) -> None:
-    """Write the accelerator's synthesizable Verilog."""
+def verilog(
+    accel: Accel,
+    output: Folder,
+    flat: Annotated[bool, typer.Option("--flat", help="Also write it as one module, for simulation: takes longer.")] = False,
+) -> None:
+    """Write the accelerator's synthesizable Verilog, with projects, constraints and documentation for other tools."""
     params = Params(load_config(accel))
     with _progress() as (notify, _):
         from systola.driver.artifacts import write_verilog
 
         notify(f"writing Verilog for {params.config.name}")
-        files = write_verilog(params, output_folder(output))
+        files = write_verilog(params, output_folder(output), flat=flat)
     for path in files:
         Console().print(str(path), soft_wrap=True)
 
