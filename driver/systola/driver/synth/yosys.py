@@ -29,6 +29,9 @@ FEW_GATES = 8
 LOG = "yosys.log"
 _PASS = re.compile(r"^\d+(?:\.\d+)?\. Executing (\w+)")
 _SOFT = re.compile(r"creating \$macc model for (\S+) \(\$mul\)")
+_SOFT_PASS = "Executing ALUMACC pass"
+"""Maps arithmetic to carries; the last of its runs, what no block was found for."""
+
 _TOP_OF_SOFT = re.compile(r"\$flatten\\([^.\\]+)")
 
 
@@ -112,7 +115,7 @@ def _facts(netlist: Mapping[str, Any], rtl: Mapping[str, Any], log: str, top: st
         "ports": [[name, port["direction"] == "input", len(port["bits"])] for name, port in module["ports"].items()],
         "units": dict(_units_of_wires(module["netnames"])),
         "multiplications": {name: part["num_cells_by_type"].get("$mul", 0) for name, part in rtl.items()},
-        "soft": Counter(_unit_of_soft(name) for name in _SOFT.findall(log)),
+        "soft": Counter(_unit_of_soft(name) for name in _SOFT.findall(log.rpartition(_SOFT_PASS)[2])),
         "seconds": seconds,
     }
 

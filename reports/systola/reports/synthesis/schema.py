@@ -111,7 +111,7 @@ class SynthesisReport(_Part):
     verilog: str = Field(description="Names the Verilog that was synthesized: the first digits of its SHA-256.")
     device: str
     family: str
-    part: str = Field(description="Part, package and speed grade; empty where nothing is placed.")
+    part: str = Field(default="", description="Part, package and speed grade; empty where nothing is placed.")
     versions: dict[str, str]
     names: dict[str, str] = Field(description="What lut, ff, dsp and ram count.")
     rule: str = Field(description="How cells are counted.")
@@ -119,17 +119,17 @@ class SynthesisReport(_Part):
     cells: dict[str, int]
     units: dict[str, UnitCounts] = Field(description="By unit of the accelerator.")
     harness: Counts | None = Field(
-        description="Registers and gates around the accelerator, not counted; null where nothing is placed."
+        default=None, description="Registers and gates around the accelerator, not counted; null where nothing is placed."
     )
     multiplications: Multiplications
     available: Counts | None = Field(description="What the device has; null for a family.")
     short: list[Short] = Field(description="What the device has too few of.")
-    fits: bool | None = Field(description="It was routed; null where there is no router, or none was run.")
-    asked_mhz: float | None = Field(description="The clock that place and route was asked for.")
-    seeds: list[SeedResult]
-    best_seed: int | None
-    fmax_mhz: float | None = Field(description="The clock reached, of the best seed.")
-    bitstream: str | None = Field(description="File beside this one.")
+    fits: bool | None = Field(default=None, description="It was routed; null where there is no router, or none was run.")
+    asked_mhz: float | None = Field(default=None, description="The clock that place and route was asked for.")
+    seeds: list[SeedResult] = []
+    best_seed: int | None = None
+    fmax_mhz: float | None = Field(default=None, description="The clock reached, of the best seed.")
+    bitstream: str | None = Field(default=None, description="File beside this one.")
     synthesis_seconds: float = Field(description="Of yosys; of an earlier run where it was in the cache.")
     unplaced_reason: Literal["", "resources only", "too large", "every seed failed"] = ""
 
