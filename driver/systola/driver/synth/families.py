@@ -28,6 +28,9 @@ class Family:
     free: Mapping[str, str] = field(default_factory=dict)
     """Cells that take nothing of these, and why."""
 
+    before: tuple[str, ...] = ()
+    """What is run before ``synthesis``."""
+
     def count(self, cells: Mapping[str, int]) -> Counts:
         """What cells by type take."""
         return Counts(lut=_sum(cells, self.lut), ff=_sum(cells, self.ff), dsp=_sum(cells, self.dsp), ram=_sum(cells, self.ram))
@@ -53,6 +56,17 @@ def _weight(cell: str, weights: Mapping[str, int]) -> int:
     return next((w for name, w in weights.items() if name.endswith("*") and cell.startswith(name[:-1])), 0)
 
 
+_ICE40_MULTIPLIERS = (
+    "flatten",
+    "opt",
+    "wreduce",
+    "techmap -map +/mul2dsp.v -map +/ice40/dsp_map.v -D DSP_A_MAXWIDTH=16 -D DSP_B_MAXWIDTH=16 -D DSP_A_MINWIDTH=2 "
+    "-D DSP_B_MINWIDTH=2 -D DSP_Y_MINWIDTH=11 -D DSP_NAME=$__MUL16X16",
+    "chtype -set $mul t:$__soft_mul",
+)
+"""Multiplications into SB_MAC16, the registers beside them outside. ``synth_ice40 -dsp`` puts the registers in, too; yosys 0.70
+then takes the product for undriven and removes it, with all that depends on it."""
+
 FAMILIES = {
     family.name: family
     for family in (
@@ -75,9 +89,9 @@ FAMILIES = {
             free={"MUX2_LUT5 to MUX2_LUT8": "are part of a slice"},
         ),
         Family(
-            "ice40", "synth_ice40 -dsp", lut_name="SB_LUT4", dsp_name="SB_MAC16", ram_name="SB_RAM40_4K",
+            "ice40", "synth_ice40", lut_name="SB_LUT4", dsp_name="SB_MAC16", ram_name="SB_RAM40_4K",
             lut={"SB_LUT4": 1}, ff={"SB_DFF*": 1}, dsp={"SB_MAC16": 1}, ram={"SB_RAM40_4K*": 1},
-            free={"SB_CARRY": "is part of a logic cell"},
+            free={"SB_CARRY": "is part of a logic cell"}, before=_ICE40_MULTIPLIERS,
         ),
     )
 }  # fmt: skip

@@ -21,7 +21,7 @@ from systola.driver.synth.tools import YOSYS, Tool, find_tool
 from systola.hw.errors import ToolError
 from systola.sim.rtl.cache import Progress, tell
 
-__all__ = ["LOG", "Facts", "Netlist", "count_cells", "synthesize", "wrap"]
+__all__ = ["LOG", "Facts", "Netlist", "count_cells", "run_yosys", "synthesize", "wrap"]
 
 FEW_GATES = 8
 """What a unit of registers and carries alone has at most, besides."""
@@ -75,7 +75,7 @@ def synthesize(verilog: str, top: str, family: Family, progress: Progress | None
     def make(folder: Path) -> None:
         (folder / "design.v").write_text(verilog, encoding="utf-8")
         begin = time.perf_counter()
-        log = _run(tool, folder, script, progress)
+        log = run_yosys(tool, folder, script, progress)
         facts = _facts(_json(folder / "netlist.json"), _json(folder / "rtl.json"), log, top, time.perf_counter() - begin)
         (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
         for name in ("netlist.json", "rtl.json", "design.v"):
@@ -92,6 +92,7 @@ def _script(top: str, family: Family) -> list[str]:
         "proc",
         "opt_clean",
         "tee -q -o rtl.json stat -json",
+        *family.before,
         f"{family.synthesis} -top {top}",
         "autoname",
         "write_json netlist.json",
@@ -157,7 +158,7 @@ def wrap(netlist: Netlist, progress: Progress | None = None) -> Path:
     def make(folder: Path) -> None:
         (folder / "harness.v").write_text(harness, encoding="utf-8")
         (folder / "netlist.il").write_bytes((netlist.folder / "netlist.il").read_bytes())
-        _run(tool, folder, script, progress)
+        run_yosys(tool, folder, script, progress)
         cells = _json(folder / "stat.json")[HARNESS_MODULE]["num_cells_by_type"]
         (folder / "cells.json").write_text(json.dumps(cells), encoding="utf-8")
         (folder / "netlist.il").unlink()
@@ -185,13 +186,15 @@ def count_cells(verilog: str, top: str) -> dict[str, int]:
 
 
 def _counted(tool: Tool, folder: Path, synthesis: str) -> dict[str, int]:
-    _run(tool, folder, ["read_verilog design.v", synthesis, "tee -q -o stat.json stat -json"], None)
+    run_yosys(tool, folder, ["read_verilog design.v", synthesis, "tee -q -o stat.json stat -json"], None)
     cells: dict[str, int] = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
     return cells
 
 
-def _run(tool: Tool, folder: Path, script: list[str], progress: Progress | None) -> str:
-    """The log. It is written by yosys: what it prints ends where it starts abc."""
+def run_yosys(tool: Tool, folder: Path, script: list[str], progress: Progress | None) -> str:
+    """Run a script of yosys in a folder; the log. It is written by yosys: what it prints ends where it starts abc.
+
+    Raises ToolError if yosys fails."""
     (folder / "run.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
 
     def on_line(line: str) -> None:

@@ -73,12 +73,16 @@ def build_verilog(
     data_bytes: int,
     address_bits: int = 32,
     waveform: bool = False,
+    quick: bool = False,
     progress: Progress | None = None,
     tools: Tools | None = None,
 ) -> Path:
-    """The executable for a module ``systola`` with the accelerator's ports; ``data_bytes`` and ``address_bits`` are its bus's."""
+    """The executable for a module ``systola`` with the accelerator's ports; ``data_bytes`` and ``address_bits`` are its bus's.
+
+    ``quick`` compiles with little optimization: for much Verilog and few cycles.
+    """
     tools = tools or check_tools()
-    job = _Job(verilog, data_bytes, address_bits, waveform, tools)
+    job = _Job(verilog, data_bytes, address_bits, waveform, tools, quick)
     folder = cache_folder() / "builds" / job.key()
     if not (folder / EXECUTABLE).is_file():
         with lock(folder, progress):
@@ -96,6 +100,7 @@ class _Job:
     address_bits: int
     waveform: bool
     tools: Tools
+    quick: bool = False
 
     def options(self) -> list[str]:
         """Verilator's options but for file names."""
@@ -109,7 +114,8 @@ class _Job:
 
     def make_variables(self) -> list[str]:
         """Make's variables: fast code where it runs often, and the header flag that the wheel's makefile leaves empty."""
-        return ["OPT_FAST=-O3", "OPT_GLOBAL=-O2", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include", "OBJCACHE="]
+        fast = "-O1" if self.quick else "-O3"
+        return [f"OPT_FAST={fast}", "OPT_GLOBAL=-O2", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include", "OBJCACHE="]
 
     def key(self) -> str:
         """Names the build by everything that it depends on."""
