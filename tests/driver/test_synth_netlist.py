@@ -1,5 +1,4 @@
-"""What yosys makes of the accelerator for ECP5 computes what the accelerator computes: the netlist with models of its cells in the
-RTL simulation, bit by bit."""
+"""What yosys makes of the accelerator for ECP5 computes the same: the netlist, with models of its cells, in the RTL simulation."""
 
 from __future__ import annotations
 
