@@ -122,8 +122,8 @@ def route(params: Params) -> dict[str, Any]:
         raise SystolaError(f"{params.config.name} was not routed: {report.unplaced_reason}")
     path = report.best.path
     return {
-        "device": ROUTE_DEVICE, "asked_mhz": ASKED_MHZ, "fmax_mhz": report.fmax_mhz, "path_from": path.begins, "path_to": path.ends,
-        "path_logic_ns": path.logic_ns, "path_routing_ns": path.routing_ns,
+        "device": ROUTE_DEVICE, "asked_mhz": ASKED_MHZ, "fmax_mhz": report.fmax_mhz,
+        "path_from": path.begins, "path_to": path.ends, "path_logic_ns": path.logic_ns, "path_routing_ns": path.routing_ns,
         "packed": {cell: report.best.utilization[cell][0] for cell in ("TRELLIS_COMB", "TRELLIS_RAMW", "TRELLIS_FF")},
     }  # fmt: skip
 

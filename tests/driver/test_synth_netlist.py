@@ -1,4 +1,4 @@
-"""What yosys makes of the accelerator for ECP5 computes the same: the netlist, with models of its cells, in the RTL simulation."""
+"""What yosys makes of the accelerator for ECP5 computes the same: the netlist, with models of its cells, simulated."""
 
 from __future__ import annotations
 
