@@ -1,4 +1,4 @@
-"""The command line: ``systola run | check | compile | verilog | bridge | sweep | search``.
+"""The command line: ``systola run | check | compile | verilog | synth | bridge | sweep | search``.
 
 What takes long to import (Amaranth, matplotlib) is imported where it is used, so that errors and help come at once.
 """
@@ -24,6 +24,7 @@ from systola.driver.open import BACKENDS
 from systola.driver.samples import load_samples, stacked
 from systola.driver.search.command import search_command
 from systola.driver.sweep.command import sweep_command, sweep_report_command
+from systola.driver.synth.command import synth_command
 from systola.hw.config import load_config
 from systola.hw.errors import ConfigError, MismatchError, SystolaError
 from systola.hw.params import Params
@@ -52,6 +53,9 @@ Calibration = Annotated[Path | None, typer.Option(help="Samples (.npy) to calibr
 Method = Annotated[str, typer.Option(help="How ranges are chosen: mse, minmax or percentile.")]
 Samples = Annotated[Path | None, typer.Option(help="Samples (.npy), one row each; default: the model's samples/input.npy.")]
 Waveform = Annotated[Path | None, typer.Option(help="If a byte differs, write the waveform around it to this file (VCD).")]
+Achieved = Annotated[
+    str | None, typer.Option("--device", help="Report at the clock reached: by a result of synth (its folder), or on ecp5-85k.")
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results.")]
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
 
@@ -71,6 +75,7 @@ def run_command(
     board: Annotated[str | None, typer.Option(help=f"Run on hardware: {BOARD_HELP}.")] = None,
     spill: Annotated[bool, typer.Option(help="Send every tensor to memory, so that every one is compared.")] = False,
     waveform: Waveform = None,
+    device: Achieved = None,
     output: Output = None,
     json: Annotated[bool, typer.Option("--json", help="Print report.json instead of the tables.")] = False,
 ) -> None:
@@ -81,7 +86,7 @@ def run_command(
     if backend == "rtl":
         check_tools()
     options = Options(model, accel, input, calibration, samples, backend, random_weights, dram_latency, dram_bytes_per_cycle,
-                      method, not spill, board)  # fmt: skip
+                      method, not spill, board, device=device)  # fmt: skip
     with _progress() as (notify, advance):
         record = run(options, notify, advance)
         report = build_report(record)
@@ -208,6 +213,7 @@ def verilog(
         Console().print(str(path), soft_wrap=True)
 
 
+app.command("synth")(synth_command)
 app.command("bridge")(bridge_command)
 app.command("sweep")(sweep_command)
 app.command("sweep-report")(sweep_report_command)

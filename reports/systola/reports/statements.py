@@ -42,8 +42,8 @@ def _latency(r: Report) -> str:
     spread = f" ({count_text(r.cycles_min)} … {count_text(r.cycles_max)} over the samples)" if varies else ""
     memory = f"DRAM {r.dram_bytes_per_cycle:g} bytes a cycle, {r.dram_latency_cycles} cycles latency"
     if r.backend == "board":
-        memory = "the clock is the description's, the memory the board's"
-    return f"{r.cycles_total:,} cycles{spread}: {quantity(r.latency_s, 's')} at {mhz:g} MHz; {memory}"
+        memory = "the memory is the board's"
+    return f"{r.cycles_total:,} cycles{spread}: {quantity(r.latency_s, 's')} at {mhz:g} MHz, {r.clock_source}; {memory}"
 
 
 def _array(r: Report) -> str:

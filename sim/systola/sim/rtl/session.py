@@ -50,8 +50,9 @@ class RtlSession:
 
     ``params``: the accelerator. ``dram_bytes``: size of the memory, rounded up to 4096; all zero at the start. ``settings``: the
     DRAM's timing and faults, tracing, waveform. ``verilog``: simulates this text instead of the accelerator's own (a module
-    ``systola`` with the same ports). ``waveform_file``: where the waveform goes if ``settings.waveform`` asks for one.
-    ``progress`` is told what is built. Raises ``ToolError`` if the model cannot be built.
+    ``systola`` with the same ports); ``quick`` compiles it with little optimization. ``waveform_file``: where
+    the waveform goes if ``settings.waveform`` asks for one. ``progress`` is told what is built. Raises ``ToolError`` if the model
+    cannot be built.
 
     Simulated time passes only within the methods. Every method raises ``DeviceError`` if the simulation died.
     """
@@ -63,6 +64,7 @@ class RtlSession:
         settings: RtlSettings | None = None,
         *,
         verilog: str | None = None,
+        quick: bool = False,
         waveform_file: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -79,6 +81,7 @@ class RtlSession:
                 data_bytes=bus.data_bytes,
                 address_bits=bus.address_bits,
                 waveform=waveform,
+                quick=quick,
                 progress=progress,
                 tools=self._tools,
             )
