@@ -21,6 +21,7 @@ from systola.hw.post import (
 )
 
 INT32 = (-(1 << 31), (1 << 31) - 1)
+STAGE_B_OFF = ("stage_b", "operand", "shift_b", "zero_b", "zero_operand", "low_b", "high_b")
 
 
 @dataclass
@@ -174,6 +175,39 @@ def test_all_shifts_and_extremes(multiplier_bits: int) -> None:
     """Every shift 0 … 63 on every lane, extreme sums, biases and multipliers, results around the limits and on ties."""
     rng = random.Random(multiplier_bits)
     blocks = [random_block(rng, 4, multiplier_bits, 12, shift) for shift in range(64)]
+    check(blocks, 4, 4, multiplier_bits, 0.0)
+
+
+@pytest.mark.parametrize("multiplier_bits", [8, 16, 17])
+def test_edges_of_saturation(multiplier_bits: int) -> None:
+    """Stage A alone: sums at and beside every power of two, every shift, extreme multipliers and zero points."""
+    rng = random.Random(multiplier_bits)
+    high = (1 << multiplier_bits) - 1
+    powers = (sign << k for k in range(32) for sign in (-1, 1))
+    sums = sorted({min(max(power + by, INT32[0]), INT32[1]) for power in powers for by in (-1, 0, 1)})
+    blocks = []
+    for shift in range(64):
+        low, top = rng.choice(((-128, 127), (0, 0), (-128, -128), (127, 127), (-3, 90)))
+        config = {"stage_a": 1, "zero_a": rng.choice((-128, 0, 127)), "low_a": low, "high_a": top}
+        records = [(0, multiplier, shift) for multiplier in (1, high, 1 << multiplier_bits - 1, high - 1)]
+        blocks.append(Block(config | dict.fromkeys(STAGE_B_OFF, 0), records, [([value] * 4, [0] * 4) for value in sums]))
+    check(blocks, 4, 4, multiplier_bits, 0.0)
+
+
+@pytest.mark.parametrize("multiplier_bits", [8, 17])
+def test_edges_of_stage_b(multiplier_bits: int) -> None:
+    """Stage B alone: extreme codes and operands at every shift, multipliers at their limits and powers of two."""
+    rng = random.Random(multiplier_bits)
+    limit = (1 << multiplier_bits) - 1
+    codes = (-128, -127, -1, 0, 1, 126, 127)
+    blocks = []
+    for shift in range(64):
+        config = random_config(rng, multiplier_bits) | {"stage_a": 0, "stage_b": 1, "operand": 1, "shift_b": shift}
+        config |= {name: rng.choice((0, -128, 127)) for name in ("zero_a", "zero_operand", "zero_b")}
+        for name in ("multiplier_positive", "multiplier_negative", "multiplier_operand"):
+            config[name] = rng.choice((limit, -limit, 1 << rng.randrange(multiplier_bits), -1))
+        words = [([code] * 4, [operand] * 4) for code in codes for operand in codes]
+        blocks.append(Block(config, [(0, 0, 0)] * 4, words))
     check(blocks, 4, 4, multiplier_bits, 0.0)
 
 

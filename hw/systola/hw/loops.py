@@ -49,10 +49,10 @@ class LoopTrack:
 class LoopNest(Component):
     """Walks ``levels`` (outermost first), a step for each cycle with ``advance``.
 
-    Everything is sampled in the cycle with ``load`` (only while not ``active``, or with ``advance`` from the last step); from the next cycle on ``active`` is 1 and ``values``, ``first`` and
-    ``last`` describe the first step. ``advance`` (only while ``active``) moves to the next step in the next cycle; from the
-    last step it ends the nest: ``active`` falls, unless ``load`` starts the next nest in that same cycle. All outputs
-    come from registers, but ``done`` (an AND of registers).
+    Everything is sampled in the cycle with ``load`` (only while not ``active``, or with ``advance`` from the last step); from
+    the next cycle on ``active`` is 1 and ``values``, ``first`` and ``last`` describe the first step. ``advance`` (only while
+    ``active``) moves to the next step in the next cycle; from the last step it ends the nest: ``active`` falls, unless ``load``
+    starts the next nest in that same cycle. All outputs come from registers, but ``done`` (an AND of registers).
 
     Members
     -------
@@ -166,7 +166,8 @@ class LoopNest(Component):
         value = self.values[track.name]
         moved = [index for index, level in enumerate(self.levels) if level.name in track.stride_bits]
         starts: dict[int, Value] = {
-            index: Signal(track.bits, name=f"{track.name}_start_{self.levels[index].name}", reset_less=True) for index in moved[:-1]
+            index: Signal(track.bits, name=f"{track.name}_start_{self.levels[index].name}", reset_less=True)
+            for index in moved[:-1]
         }
         base: Value = value
         if moved:

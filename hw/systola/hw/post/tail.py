@@ -132,7 +132,7 @@ class Limits:
 
 
 def copy_limits(m: Module, swap: Sequence[Value], zero: Value, low: Value, high: Value) -> Limits:
-    """Registers of a zero point and limits (``low`` ≤ ``high``), int8: copied with ``swap[0]`` for step 3, with ``swap[1]`` for 4."""
+    """Registers of a zero point and int8 limits, ``low`` ≤ ``high``: copied with ``swap[0]`` for step 3, ``swap[1]`` for 4."""
     limits = Limits(
         Signal(signed(CODE_BITS + 1), name="offset", reset_less=True),
         Signal(signed(CODE_BITS + 1), name="ceiling", reset_less=True),
