@@ -1,27 +1,26 @@
 """Resources of an FPGA as yosys counts them, unit by unit, for configurations of every kind; and the model fitted on them.
 
     ./systola-setup fpga
-    python benchmarks/resources.py --measure     # an hour; continues where it was stopped
+    python benchmarks/resources.py --measure     # half an hour; continues where it was stopped
     python benchmarks/resources.py --route tiny  # half an hour
     python benchmarks/resources.py --fit         # reports/systola/reports/resource_models/ecp5.toml
 
-Counts are kept in reports/published/resources-ecp5.json. Each unit is synthesized alone (``synth_ecp5 -top UNIT``, flattened
-within the unit): the same unit in two configurations is synthesized once. ``--whole NAME`` synthesizes a whole configuration,
-flattened: how it differs from the sum of its units. ``--route NAME`` also places and routes it, as ``systola synth`` does.
+Counts are kept in reports/published/resources-ecp5.json. Each configuration is synthesized whole and flat, as
+``systola synth`` does; a cell is counted for the unit that its name says. ``--route NAME`` also places and routes it.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from catalog import ROOT
@@ -29,10 +28,10 @@ from tables import NOTHING, markdown_table, number, percent
 
 from systola.driver.synth.design import Design
 from systola.driver.synth.families import FAMILIES
-from systola.driver.synth.flow import synthesize_accelerator
+from systola.driver.synth.flow import synthesize_accelerator, unit_cells
+from systola.driver.synth.names import TOP_UNIT
 from systola.driver.synth.tools import YOSYS, find_tool
-from systola.driver.synth.yosys import count_cells
-from systola.driver.synth.yosys import synthesize as synthesize_whole
+from systola.driver.synth.yosys import synthesize
 from systola.hw.config import PRESETS, Config, load_config
 from systola.hw.emit import TOP_MODULE
 from systola.hw.errors import SystolaError
@@ -47,9 +46,6 @@ CELLS = ("LUT4", "CCU2C", "TRELLIS_DPR16X4", "TRELLIS_FF", "MULT18X18D", "DP16KD
 ROUTE_DEVICE = "ecp5-85k"
 ASKED_MHZ = 110
 
-SLOW = ("vector", "drain", "array", "scratchpad")
-"""Units that take longest."""
-
 DESCRIPTIONS = Path(__file__).with_name("resources.toml")
 """The configurations that the model is fitted on."""
 
@@ -62,56 +58,36 @@ def configurations() -> dict[str, Config]:
     return found
 
 
-def synthesize(design: Design, unit: str) -> dict[str, int]:
-    """Cells of a unit, flattened."""
-    cells = count_cells(design.source(unit), design.units[unit])
-    return {cell: cells.get(cell, 0) for cell in CELLS}
+def measure(counts: dict[str, Any], configs: Iterable[Config]) -> None:
+    """Synthesizes the configurations that ``counts`` does not have as they are now; counts are saved after each."""
+    for config in configs:
+        design = Design(verilog_of(Params(config)))
+        digest = design_digest(design)
+        entry = counts["configurations"].get(config.name)
+        if entry is not None and entry.get("digest") == digest:
+            continue
+        found = unit_cells(design, synthesize(design.text, TOP_MODULE, FAMILIES["ecp5"]))
+        print(f"{config.name}: {sum(found.values(), Counter())}", file=sys.stderr, flush=True)
+        between = found.pop(TOP_UNIT)
+        counts["configurations"][config.name] = {
+            "config": config.model_dump(exclude={"name", "clock", "dram", "technology"}),
+            "digest": digest,
+            "units": {unit: {"cells": {cell: cells[cell] for cell in CELLS}} for unit, cells in found.items()},
+        }
+        whole = sum(found.values(), between)
+        counts["whole"][config.name] = {"cells": {cell: whole[cell] for cell in CELLS}}
+        save(counts)
 
 
-class Measurement:
-    """Synthesizes the units that ``counts`` does not have yet, ``jobs`` at once; counts are saved after every unit."""
-
-    def __init__(self, counts: dict[str, Any]) -> None:
-        self._counts = counts
-        self._known = {e["digest"]: e["cells"] for c in counts["configurations"].values() for e in c["units"].values()}
-        self._lock = Lock()
-
-    def run(self, configs: Iterable[Config], jobs: int) -> None:
-        """Verilog of a configuration is written while the units of those before are synthesized."""
-        with ThreadPoolExecutor(jobs) as pool:
-            waiting = []
-            for config in configs:
-                design = Design(verilog_of(Params(config)))
-                slow_first = sorted(design.units, key=lambda unit: unit not in SLOW)
-                waiting += [pool.submit(self._one, config, design, unit) for unit in slow_first]
-            for each in waiting:
-                each.result()
-
-    def _one(self, config: Config, design: Design, unit: str) -> None:
-        digest = design.digest(unit)
-        cells = self._known.get(digest)
-        if cells is None:
-            cells = synthesize(design, unit)
-            print(f"{config.name}: {unit}: {cells}", file=sys.stderr, flush=True)
-        with self._lock:
-            self._known[digest] = cells
-            entry = self._counts["configurations"].setdefault(config.name, {"units": {}})
-            entry["config"] = config.model_dump(exclude={"name", "clock", "dram", "technology"})
-            entry["units"][unit] = {"digest": digest, "cells": cells}
-            save(self._counts)
+def design_digest(design: Design) -> str:
+    """The same for the same accelerator."""
+    return hashlib.sha256("".join(map(design.digest, design.units)).encode()).hexdigest()[:16]
 
 
-def measure_whole(counts: dict[str, Any], names: list[str], routed: list[str]) -> None:
-    """Synthesize whole configurations; place and route some."""
-    every = configurations()
-    for name in dict.fromkeys((*names, *routed)):
-        params = Params(every[name])
-        cells = synthesize_whole(verilog_of(params), TOP_MODULE, FAMILIES["ecp5"]).facts.cells.values()
-        entry = counts["whole"].setdefault(name, {})
-        entry["cells"] = {cell: sum(kind == cell for kind in cells) for cell in CELLS}
-        print(f"{name}: whole: {entry['cells']}", file=sys.stderr, flush=True)
-        if name in routed:
-            entry["routed"] = route(params)
+def measure_routes(counts: dict[str, Any], names: Iterable[str]) -> None:
+    """Place and route configurations that were synthesized."""
+    for name in names:
+        counts["whole"][name]["routed"] = route(Params(configurations()[name]))
         save(counts)
 
 
@@ -199,19 +175,17 @@ def save(counts: Mapping[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", action="store_true", help="synthesize the units that are not in the counts yet")
+    parser.add_argument("--measure", action="store_true", help="synthesize the configurations that are not in the counts yet")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this configuration (repeatable)")
-    parser.add_argument("--jobs", type=int, default=1, help="units synthesized at once")
-    parser.add_argument("--whole", action="append", default=[], metavar="NAME", help="synthesize all of this (repeatable)")
     parser.add_argument("--route", action="append", default=[], metavar="NAME", help="place and route it, too (repeatable)")
     parser.add_argument("--fit", action="store_true", help="fit the model and write it")
     arguments = parser.parse_args()
-    counts = json.loads(COUNTS.read_text()) if COUNTS.exists() else {"configurations": {}, "whole": {}}
+    counts = json.loads(COUNTS.read_text()) if COUNTS.exists() else {"configurations": {}, "whole": {}, "tools": {}}
     if arguments.measure:
         counts["tools"] = {"yosys": find_tool(YOSYS).version, "amaranth": version("amaranth")}
         every = configurations()
-        Measurement(counts).run([every[name] for name in arguments.only or every], arguments.jobs)
-    measure_whole(counts, arguments.whole, arguments.route)
+        measure(counts, [every[name] for name in arguments.only or every])
+    measure_routes(counts, arguments.route)
     if arguments.fit:
         MODEL.write_text(write_model(counts), encoding="utf-8")
     print(tables(counts), end="")

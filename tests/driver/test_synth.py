@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from small_design import small_design
-from smallest import SMALLEST
 
 from systola.driver.synth import clock, flow
 from systola.driver.synth.clock import achieved_clock, remember
@@ -167,19 +166,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "in all" in capsys.readouterr().out
     assert not (tmp_path / "systola.bit").exists(), "an earlier run's bitstream beside another run's report"
     assert load_synthesis(tmp_path / "synthesis.json").device == "xc7"
-
-
-@pytest.mark.slow
-def test_an_accelerator_is_placed_and_routed() -> None:
-    """The smallest, on a real device, from its description to a bitstream. The clock asked for is low: it routes faster."""
-    result = synthesize_accelerator(Params(SMALLEST), "ecp5-45k", clock_mhz=30.0)
-    report = result.report
-    assert report.fits and report.met and report.fmax_mhz is not None
-    assert report.bitstream is not None and result.bitstream
-    assert report.total.dsp == report.multiplications.blocks >= SMALLEST.array.rows * SMALLEST.array.columns
-    assert not report.multiplications.left, "a multiplication is not in a multiplier"
-    assert report.units["array"].counts.dsp == SMALLEST.array.rows * SMALLEST.array.columns
-    assert report.units["scratchpad"].counts.ram > 0 and report.units[TOP_UNIT].counts.lut < report.total.lut / 50
 
 
 # ---- What is wrong ----

@@ -29,7 +29,7 @@ from systola.reports.synthesis.schema import (
 from systola.sim.rtl.build import verilog_of
 from systola.sim.rtl.cache import Progress
 
-__all__ = ["BITSTREAM", "Synthesized", "synthesize_accelerator", "verilog_name"]
+__all__ = ["BITSTREAM", "Synthesized", "synthesize_accelerator", "unit_cells", "verilog_name"]
 
 BITSTREAM = "systola.bit"
 MOST_SEEDS = 100
@@ -101,17 +101,13 @@ def _check(seeds: int, clock_mhz: float, speed: int) -> None:
 def _counted(target: Target, design: Design, netlist: Netlist) -> dict[str, Any]:
     """The report's counts, by unit and in all. Every cell is in one unit, so that they sum to the whole."""
     facts, family = netlist.facts, target.family
-    places = facts.units | {unit: unit for unit in design.units}
-    cells: dict[str, Counter[str]] = {unit: Counter() for unit in (*design.units, TOP_UNIT)}
-    for name, kind in facts.cells.items():
-        cells[unit_of(name, places)][kind] += 1
     units = {
         unit: UnitCounts(
             counts=family.count(found),
             cells=dict(sorted(found.items())),
             multiplications=sum(facts.multiplications.get(module, 0) for module in _modules(design, unit)),
         )
-        for unit, found in cells.items()
+        for unit, found in unit_cells(design, netlist).items()
     }
     total = sum((unit.counts for unit in units.values()), Counts())
     return {
@@ -128,6 +124,16 @@ def _counted(target: Target, design: Design, netlist: Netlist) -> dict[str, Any]
         "available": target.available,
         "short": _too_few(total, target),
     }
+
+
+def unit_cells(design: Design, netlist: Netlist) -> dict[str, Counter[str]]:
+    """Numbers of cells by type, for each unit of the design, and TOP_UNIT for what is between them."""
+    facts = netlist.facts
+    places = facts.units | {unit: unit for unit in design.units}
+    cells: dict[str, Counter[str]] = {unit: Counter() for unit in (*design.units, TOP_UNIT)}
+    for name, kind in facts.cells.items():
+        cells[unit_of(name, places)][kind] += 1
+    return cells
 
 
 def _modules(design: Design, unit: str) -> tuple[str, ...]:

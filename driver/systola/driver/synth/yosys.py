@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,13 +17,9 @@ from systola.driver.synth.harness import HARNESS_MODULE, Port, harness_verilog
 from systola.driver.synth.kept import keep
 from systola.driver.synth.process import Ended, run_tool
 from systola.driver.synth.tools import YOSYS, Tool, find_tool
-from systola.hw.errors import ToolError
 from systola.sim.rtl.cache import Progress, tell
 
-__all__ = ["LOG", "Facts", "Netlist", "count_cells", "run_yosys", "synthesize", "wrap"]
-
-FEW_GATES = 8
-"""What a unit of registers and carries alone has at most, besides."""
+__all__ = ["LOG", "Facts", "Netlist", "run_yosys", "synthesize", "wrap"]
 
 LOG = "yosys.log"
 _PASS = re.compile(r"^\d+(?:\.\d+)?\. Executing (\w+)")
@@ -164,31 +159,6 @@ def wrap(netlist: Netlist, progress: Progress | None = None) -> Path:
         (folder / "netlist.il").unlink()
 
     return keep("wrapped", [tool.version, netlist.folder.name, harness, *script], make, progress)
-
-
-def count_cells(verilog: str, top: str) -> dict[str, int]:
-    """The ECP5 cells of a module by type. Kept in no cache.
-
-    abc9 fails on a module that is registers and carries alone: then its few gates are counted as a LUT4 each. Raises ToolError.
-    """
-    tool = find_tool(YOSYS)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "design.v").write_text(verilog, encoding="utf-8")
-        try:
-            return _counted(tool, folder, f"synth_ecp5 -top {top}")
-        except ToolError:
-            cells = _counted(tool, folder, f"synth_ecp5 -run :map_luts -top {top}")
-            cells["LUT4"] = sum(number for cell, number in cells.items() if cell.startswith("$_"))
-            if cells["LUT4"] > FEW_GATES:
-                raise
-            return cells
-
-
-def _counted(tool: Tool, folder: Path, synthesis: str) -> dict[str, int]:
-    run_yosys(tool, folder, ["read_verilog design.v", synthesis, "tee -q -o stat.json stat -json"], None)
-    cells: dict[str, int] = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
-    return cells
 
 
 def run_yosys(tool: Tool, folder: Path, script: list[str], progress: Progress | None) -> str:
