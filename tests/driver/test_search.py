@@ -412,7 +412,7 @@ def evaluate_nothing(point: Point, models: Any) -> PointOutcome:
 def test_without_agreement(work: Path) -> None:
     """A limit on what cannot be measured is refused; without one the search goes on."""
     nothing = replace(STAND_IN, agreement=agree_never)
-    with pytest.raises(ConfigError, match="--min-agreement: digits has nothing to measure"):
+    with pytest.raises(ConfigError, match="--min-agreement: model has nothing to measure"):
         run(work, make_limits(agreement=0.9), evaluation=nothing)
     with pytest.raises(ConfigError, match="their number is set to 0"):
         run(work, make_limits(agreement=0.9), samples=0)

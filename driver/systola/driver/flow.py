@@ -33,7 +33,7 @@ from systola.reports.record import RunRecord
 from systola.sim.golden import run_golden
 from systola.sim.rtl.session import RtlSession
 
-__all__ = ["GENERIC_NAMES", "Network", "Options", "prepare", "run", "tool_versions", "with_dram"]
+__all__ = ["Network", "Options", "prepare", "run", "tool_versions", "with_dram"]
 
 Notify = Callable[[str], None]
 GOLDEN_CHUNK_BYTES = 1 << 28

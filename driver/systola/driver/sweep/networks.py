@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from systola.driver.accuracy import agreement
-from systola.driver.flow import GENERIC_NAMES, tool_versions
+from systola.driver.flow import tool_versions
 from systola.driver.samples import Samples, load_samples, stacked
 from systola.hw.errors import DataModelError, Place
 from systola.mapper.graph import Graph
@@ -58,9 +58,8 @@ class Described:
 
 
 def model_name(path: Path) -> str:
-    """How a sweep names a model: as its folder or file is called, or the folder that it is in, where that says nothing."""
-    name = path.resolve().name if path.is_dir() else path.stem
-    return path.resolve().parent.name if name in GENERIC_NAMES else name
+    """How a sweep names a model: as its folder or file is called."""
+    return path.resolve().name if path.is_dir() else path.stem
 
 
 def describe(model: Model) -> Described:
