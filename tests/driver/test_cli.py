@@ -151,7 +151,10 @@ def test_check_says_what_maps(work: Path) -> None:
 def test_compile_writes_image_manifest_and_listing(work: Path) -> None:
     done = systola(work, "compile", DIGITS, "--accel", "base", "-o", "image")
     assert done.status == 0, done.err
-    assert tree(work) == {"image/image.bin", "image/manifest.json", "image/listing.txt"}
+    firmware = ("systola.h", "systola_driver.h", "systola_driver.c", "systola_linux.h", "systola_linux.c", "systola_bridge.h",
+                "systola_bridge.c", "systola_mailbox.h", "network.h")  # fmt: skip
+    written = {"image/image.bin", "image/manifest.json", "image/listing.txt", *(f"image/c/{name}" for name in firmware)}
+    assert tree(work) == written
     manifest = json.loads((work / "image/manifest.json").read_text(encoding="utf-8"))
     assert manifest["initial_bytes"] == (work / "image/image.bin").stat().st_size <= manifest["memory_bytes"]
     streams = [stream for step in manifest["steps"] for stream in step.get("streams", {}).items()]
@@ -164,9 +167,8 @@ def test_compile_writes_image_manifest_and_listing(work: Path) -> None:
 def test_verilog(work: Path) -> None:
     done = systola(work, "verilog", "--accel", "tiny", "-o", "rtl")
     assert done.status == 0, done.err
-    assert tree(work) == {"rtl/systola.v", "rtl/systola.h", "rtl/accelerator.json"}
-    text = (work / "rtl/systola.v").read_text(encoding="utf-8")
-    assert "module systola(" in text or "module \\systola" in text
+    assert tree(work) == {str(Path(line)) for line in done.out.splitlines()}
+    assert {"rtl/rtl/systola.v", "rtl/rtl/systola_axi.v", "rtl/systola.core", "rtl/systola.h"} <= tree(work)
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("check", "--help"), ("compile", "--help")])
@@ -353,6 +355,28 @@ def unknown_backend(work: Path) -> tuple[str, ...]:
     return ("run", str(DIGITS), "--accel", "tiny", "--backend", "magic")
 
 
+def unknown_board(work: Path) -> tuple[str, ...]:
+    return ("run", str(DIGITS), "--accel", "tiny", "--board", "moon", "-o", "out")
+
+
+def board_without_name(work: Path) -> tuple[str, ...]:
+    return ("run", str(DIGITS), "--accel", "tiny", "--backend", "board", "-o", "out")
+
+
+def board_and_backend(work: Path) -> tuple[str, ...]:
+    return ("run", str(DIGITS), "--accel", "tiny", "--backend", "interp", "--board", "uio", "-o", "out")
+
+
+def bitstream_without_description(work: Path) -> tuple[str, ...]:
+    (work / "tiny.bit").write_bytes(b"")
+    return ("run", str(DIGITS), "--accel", "tiny", "--board", "tiny.bit", "-o", "out")
+
+
+def bridge_nobody_serves(work: Path) -> tuple[str, ...]:
+    (work / "bridge").mkdir()
+    return ("run", str(DIGITS), "--accel", "tiny", "--board", "bridge", "-o", "out")
+
+
 def unknown_method(work: Path) -> tuple[str, ...]:
     return ("run", str(DIGITS), "--accel", "tiny", "--backend", "interp", "--method", "magic", "-o", "out")
 
@@ -404,6 +428,11 @@ REFUSALS: list[tuple[Callable[[Path], tuple[str, ...]], str]] = [
     (out_of_range, r"mine\.toml.*array\.rows.*3"),
     (no_toml, r"mine\.toml.*TOML"),
     (unknown_backend, r"'magic'.*rtl, cycles, interp, golden"),
+    (unknown_board, r"no board 'moon': give uio"),
+    (board_without_name, r"board needs to know which: give --board, uio"),
+    (board_and_backend, r"--board runs on hardware, --backend interp does not"),
+    (bitstream_without_description, r"tiny\.hwh: PYNQ needs"),
+    (bridge_nobody_serves, r"no bridge is in bridge: start one"),
     (unknown_method, r"'magic'.*minmax"),
     (output_below_a_file, r"file/out"),
     (output_is_a_file, r"file"),

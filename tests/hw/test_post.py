@@ -21,6 +21,7 @@ from systola.hw.post import (
 )
 
 INT32 = (-(1 << 31), (1 << 31) - 1)
+STAGE_B_OFF = ("stage_b", "operand", "shift_b", "zero_b", "zero_operand", "low_b", "high_b")
 
 
 @dataclass
@@ -102,7 +103,9 @@ def record_image(records: list[tuple[int, int, int]], word_bytes: int) -> list[i
     return [bits >> 8 * word_bytes * i & (1 << 8 * word_bytes) - 1 for i in range(record_words(len(records), word_bytes))]
 
 
-def run_blocks(dut: PostPipeline, blocks: list[Block], lanes: int, word_bytes: int, idle: float) -> list[tuple[int, int, int]]:
+def run_blocks(
+    dut: PostPipeline, blocks: list[Block], lanes: int, word_bytes: int, idle: float, word_cycles: int
+) -> list[tuple[int, int, int]]:
     """Runs the blocks as close to each other as the contract allows; (cycle, meta, codes) of each result."""
     rng = random.Random(1)
     schedule: list[dict[str, Any]] = []
@@ -129,9 +132,10 @@ def run_blocks(dut: PostPipeline, blocks: list[Block], lanes: int, word_bytes: i
             at(now)["meta"] = number * 64 + position
             at(now + STAGE_A_LATENCY_CYCLES)["operand"] = packed(operands, 8)
             pending.append((now, number * 64 + position))
-            now += 1
+            now += word_cycles
     results: list[tuple[int, int, int]] = []
-    at(now + POST_LATENCY_CYCLES + 2)
+    latency_cycles = POST_LATENCY_CYCLES + word_cycles - 1
+    at(now + latency_cycles + 2)
 
     async def bench(ctx: Any) -> None:
         for cycle, step in enumerate(schedule):
@@ -148,7 +152,7 @@ def run_blocks(dut: PostPipeline, blocks: list[Block], lanes: int, word_bytes: i
             assert ctx.get(dut.operand_take) == ("operand" in step)
             if ctx.get(dut.o_valid):
                 start, meta = pending[len(results)]
-                assert (cycle, ctx.get(dut.o_meta)) == (start + POST_LATENCY_CYCLES, meta)
+                assert (cycle, ctx.get(dut.o_meta)) == (start + latency_cycles, meta)
                 results.append((cycle, ctx.get(dut.o_meta), ctx.get(dut.o_codes)))
             await ctx.tick()
 
@@ -159,9 +163,9 @@ def run_blocks(dut: PostPipeline, blocks: list[Block], lanes: int, word_bytes: i
     return results
 
 
-def check(blocks: list[Block], lanes: int, word_bytes: int, multiplier_bits: int, idle: float) -> None:
-    dut = PostPipeline(lanes, word_bytes, multiplier_bits, meta_bits=16)
-    results = run_blocks(dut, blocks, lanes, word_bytes, idle)
+def check(blocks: list[Block], lanes: int, word_bytes: int, multiplier_bits: int, idle: float, word_cycles: int = 1) -> None:
+    dut = PostPipeline(lanes, word_bytes, multiplier_bits, meta_bits=16, lanes_at_once=lanes // word_cycles)
+    results = run_blocks(dut, blocks, lanes, word_bytes, idle, word_cycles)
     wanted = [expected(block, sums, operands) for block in blocks for sums, operands in block.words]
     assert [codes for _, _, codes in results] == [packed(codes, 8) for codes in wanted]
 
@@ -174,6 +178,39 @@ def test_all_shifts_and_extremes(multiplier_bits: int) -> None:
     check(blocks, 4, 4, multiplier_bits, 0.0)
 
 
+@pytest.mark.parametrize("multiplier_bits", [8, 16, 17])
+def test_edges_of_saturation(multiplier_bits: int) -> None:
+    """Stage A alone: sums at and beside every power of two, every shift, extreme multipliers and zero points."""
+    rng = random.Random(multiplier_bits)
+    high = (1 << multiplier_bits) - 1
+    powers = (sign << k for k in range(32) for sign in (-1, 1))
+    sums = sorted({min(max(power + by, INT32[0]), INT32[1]) for power in powers for by in (-1, 0, 1)})
+    blocks = []
+    for shift in range(64):
+        low, top = rng.choice(((-128, 127), (0, 0), (-128, -128), (127, 127), (-3, 90)))
+        config = {"stage_a": 1, "zero_a": rng.choice((-128, 0, 127)), "low_a": low, "high_a": top}
+        records = [(0, multiplier, shift) for multiplier in (1, high, 1 << multiplier_bits - 1, high - 1)]
+        blocks.append(Block(config | dict.fromkeys(STAGE_B_OFF, 0), records, [([value] * 4, [0] * 4) for value in sums]))
+    check(blocks, 4, 4, multiplier_bits, 0.0)
+
+
+@pytest.mark.parametrize("multiplier_bits", [8, 17])
+def test_edges_of_stage_b(multiplier_bits: int) -> None:
+    """Stage B alone: extreme codes and operands at every shift, multipliers at their limits and powers of two."""
+    rng = random.Random(multiplier_bits)
+    limit = (1 << multiplier_bits) - 1
+    codes = (-128, -127, -1, 0, 1, 126, 127)
+    blocks = []
+    for shift in range(64):
+        config = random_config(rng, multiplier_bits) | {"stage_a": 0, "stage_b": 1, "operand": 1, "shift_b": shift}
+        config |= {name: rng.choice((0, -128, 127)) for name in ("zero_a", "zero_operand", "zero_b")}
+        for name in ("multiplier_positive", "multiplier_negative", "multiplier_operand"):
+            config[name] = rng.choice((limit, -limit, 1 << rng.randrange(multiplier_bits), -1))
+        words = [([code] * 4, [operand] * 4) for code in codes for operand in codes]
+        blocks.append(Block(config, [(0, 0, 0)] * 4, words))
+    check(blocks, 4, 4, multiplier_bits, 0.0)
+
+
 @pytest.mark.parametrize(("lanes", "word_bytes"), [(4, 4), (8, 8), (8, 16), (4, 64), (16, 16)])
 @pytest.mark.parametrize("idle", [0.0, 0.6])
 def test_swaps_in_flight(lanes: int, word_bytes: int, idle: float) -> None:
@@ -181,6 +218,15 @@ def test_swaps_in_flight(lanes: int, word_bytes: int, idle: float) -> None:
     rng = random.Random(lanes + word_bytes)
     blocks = [random_block(rng, lanes, 16, rng.randint(0, 5), rng.randint(8, 24)) for _ in range(15)]
     check(blocks, lanes, word_bytes, 16, idle)
+
+
+@pytest.mark.parametrize(("lanes", "word_bytes", "word_cycles"), [(4, 4, 2), (4, 4, 4), (8, 16, 4), (16, 16, 2), (16, 16, 16)])
+@pytest.mark.parametrize("idle", [0.0, 0.6])
+def test_some_lanes_at_once(lanes: int, word_bytes: int, word_cycles: int, idle: float) -> None:
+    """Words in parts: blocks follow each other as soon as a word's last part allows."""
+    rng = random.Random(lanes + word_bytes + word_cycles)
+    blocks = [random_block(rng, lanes, 17, rng.randint(0, 5), rng.randint(8, 24)) for _ in range(15)]
+    check(blocks, lanes, word_bytes, 17, idle, word_cycles)
 
 
 @pytest.mark.parametrize("stage_b", [0, 1])

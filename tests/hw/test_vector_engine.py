@@ -26,9 +26,10 @@ from systola.hw.vector.window import sum_bits
 Fields = dict[str, int]
 
 
-def make_params(preset: str, **vector: int) -> Params:
+def make_params(preset: str, *, requantize_lanes: int = 64, **vector: int) -> Params:
     """A preset with some values of its vector section replaced."""
     raw = load_config(preset).model_dump()
+    raw["requantize"]["lanes"] = requantize_lanes
     raw["vector"].update(vector)
     return Params(Config.model_validate(raw))
 
@@ -345,6 +346,9 @@ def check_mixed(preset: str, vector: dict[str, int], pattern: int, count: int) -
         ("tiny", {"depthwise_taps": 0, "table_lanes": 4}, 1),
         ("tiny", {"depthwise_taps": 1, "table_lanes": 1}, 1),
         ("small", {"depthwise_taps": 2, "tap_depth": 4, "table_lanes": 8}, 0),
+        ("tiny", {"requantize_lanes": 2}, 0),
+        ("tiny", {"requantize_lanes": 1, "table_lanes": 4}, 1),
+        ("small", {"requantize_lanes": 1, "depthwise_taps": 1}, 2),
         ("wide", {}, 1),
     ],
 )
@@ -361,6 +365,8 @@ def test_mixed_instructions(preset: str, vector: dict[str, int], pattern: int) -
         ("tiny", {"depthwise_taps": 7, "table_lanes": 64}),
         ("small", {"depthwise_taps": 9, "tap_depth": 4, "table_lanes": 1}),
         ("tall", {"depthwise_taps": 5, "table_lanes": 16}),
+        ("tall", {"requantize_lanes": 1, "table_lanes": 16}),
+        ("wide", {"requantize_lanes": 4}),
         ("base", {}),
         ("large", {}),
     ],
@@ -447,6 +453,24 @@ def test_one_step_a_cycle(op: VectorOp, fields: Fields, repeat: int, cycles: int
     assert observed.classes[CycleClass.FLUSH] == VECTOR_LATENCY_CYCLES
     slack = observed.cycles - VECTOR_LATENCY_CYCLES - cycles
     assert 0 <= slack <= 4 * f["count_n"]
+
+
+@pytest.mark.parametrize(
+    ("op", "fields", "cycles"),
+    [
+        (VectorOp.COPY, PLAIN, 4 * 48 + 1),  # an output every four cycles
+        (VectorOp.COPY, PLAIN | {"operand": 1, "stage_b": 1}, 2 + 4 * 48),
+        (VectorOp.DEPTHWISE, SAME | {"count_ky": 4, "limit_y": 8}, 7 * 9 * 4),  # every four cycles as it is
+        (VectorOp.DEPTHWISE, SAME, 7 * (2 * 3 + 7 * 4) - 1),  # every three, which become four
+    ],
+)
+def test_one_lane_at_once(op: VectorOp, fields: Fields, cycles: int) -> None:
+    """Outputs are as far apart as a word takes to be requantized; steps that complete none are not held up by it."""
+    params = make_params("tiny", requantize_lanes=1)
+    f = random_instruction(random.Random(3), params, op) | fields
+    observed = check(params, [f], 3)
+    assert abs(observed.classes[CycleClass.BUSY] - cycles) <= 8
+    assert observed.classes[CycleClass.FLUSH] == VECTOR_LATENCY_CYCLES + params.vector_word_cycles - 1
 
 
 def test_table_takes_its_look_ups() -> None:

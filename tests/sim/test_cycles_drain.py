@@ -21,8 +21,11 @@ from systola.sim.cycles import drain
 from systola.sim.cycles.records import hardware, instructions, new_record
 
 
-def shaped(rows: int, columns: int, scratchpad_bytes: int = 1 << 14, accumulator_bytes: int = 2048) -> Params:
+def shaped(
+    rows: int, columns: int, scratchpad_bytes: int = 1 << 14, accumulator_bytes: int = 2048, requantize_lanes: int = 64
+) -> Params:
     values = load_config("tiny").model_dump()
+    values["requantize"]["lanes"] = requantize_lanes
     values["array"] |= {"rows": rows, "columns": columns, "segment_columns": 4}
     values["memory"] |= {"scratchpad_bytes": scratchpad_bytes, "accumulator_bytes": accumulator_bytes}
     return Params(Config.model_validate(values))
@@ -162,6 +165,9 @@ SHAPES = {
     "64x4": (64, 4, 1 << 17, 4096),  # one record word
     "4x8": (4, 8),
     "8x8": (8, 8),
+    "4x4, 2 lanes": (4, 4, 1 << 14, 2048, 2),
+    "8x8, 1 lane": (8, 8, 1 << 14, 2048, 1),
+    "64x4, 1 lane": (64, 4, 1 << 17, 4096, 1),
 }
 
 

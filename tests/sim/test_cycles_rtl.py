@@ -78,7 +78,7 @@ def test_drawn_networks_large(rtl: RtlPool, preset: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["odd_narrow", "odd_least", "odd_queue", "odd_tall"])
+@pytest.mark.parametrize("name", ["odd_narrow", "odd_least", "odd_queue", "odd_tall", "odd_lanes"])
 def test_drawn_networks_on_odd_accelerators(name: str) -> None:
     params = Params(odd_accelerator(name))
     with RtlSession(params, DRAM_BYTES, rtl_settings(params)) as session:

@@ -51,9 +51,10 @@ class Outputs(NamedTuple):
 Trace = list[tuple[Inputs, Outputs]]
 
 
-def make_params(preset: str, **vector: int) -> Params:
+def make_params(preset: str, *, requantize_lanes: int = 64, **vector: int) -> Params:
     """A preset with some values of its vector section replaced."""
     raw = load_config(preset).model_dump()
+    raw["requantize"]["lanes"] = requantize_lanes
     raw["vector"].update(vector)
     return Params(Config.model_validate(raw))
 
@@ -247,6 +248,9 @@ def test_tiny(pattern: str) -> None:
         ("tiny", {"depthwise_taps": 9, "tap_depth": 4}, "writes_held"),
         ("small", {}, "contended"),
         ("tall", {"table_lanes": 8}, "gaps"),
+        ("tiny", {"requantize_lanes": 1}, "free"),
+        ("tiny", {"requantize_lanes": 2, "table_lanes": 4}, "contended"),
+        ("small", {"requantize_lanes": 1, "depthwise_taps": 1}, "writes_held"),
         ("wide", {"depthwise_taps": 1}, "reads_held"),
     ],
 )
@@ -263,6 +267,8 @@ def test_configurations(preset: str, vector: dict[str, int], pattern: str) -> No
         ("tiny", {"depthwise_taps": 2, "tap_depth": 128, "table_lanes": 1}),
         ("small", {"depthwise_taps": 0}),
         ("tall", {"depthwise_taps": 5, "table_lanes": 16}),
+        ("tall", {"requantize_lanes": 1, "table_lanes": 16}),
+        ("wide", {"requantize_lanes": 4}),
         ("base", {}),
         ("large", {"depthwise_taps": 1}),
     ],
@@ -271,10 +277,11 @@ def test_configurations_everywhere(preset: str, vector: dict[str, int], pattern:
     check(preset, vector, pattern, 12)
 
 
+@pytest.mark.parametrize("requantize_lanes", [1, 64])
 @pytest.mark.parametrize("pattern", ["free", "gaps"])
-def test_shortest_blocks(pattern: str) -> None:
+def test_shortest_blocks(pattern: str, requantize_lanes: int) -> None:
     """One step an instruction or block: swaps, parameters and tables follow each other as fast as they can."""
-    params = make_params("tiny")
+    params = make_params("tiny", requantize_lanes=requantize_lanes)
     rng = random.Random(4)
     program = packed([random_instruction(rng, params) for _ in range(24)])
     for number, f in enumerate(program):

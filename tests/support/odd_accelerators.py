@@ -16,6 +16,7 @@ ODD: dict[str, dict[str, Any]] = {
     "odd_small_bus": {"array": (16, 16), "memory": (1 << 17, 4, 1 << 15), "bus": 8, "taps": 3, "dram": (250, 5)},
     "odd_segments": {"array": (8, 32), "memory": (1 << 18, 32, 1 << 16), "bus": 32, "taps": 0, "segments": 4, "dram": (60, 17)},
     "odd_least": {"array": (4, 4), "memory": (1 << 11, 2, 512), "bus": 4, "taps": 3, "dram": (20, 2)},
+    "odd_lanes": {"array": (8, 16), "memory": (1 << 16, 8, 1 << 13), "bus": 8, "taps": 3, "lanes": 1, "dram": (80, 8)},
     "odd_queue": {"array": (8, 4), "memory": (1 << 14, 8, 1 << 12), "bus": 16, "taps": 1, "queue": 4, "outstanding": 2,
                   "burst": 4, "dram": (100, 16)},
 }  # fmt: skip
@@ -37,7 +38,7 @@ def odd_accelerator(name: str) -> Config:
 
 def _odd(
     name: str, array: tuple[int, int], memory: tuple[int, int, int], bus: int, taps: int, dram: tuple[int, int],
-    segments: int = 16, queue: int = 16, outstanding: int = 16, burst: int = 16,
+    segments: int = 16, queue: int = 16, outstanding: int = 16, burst: int = 16, lanes: int = 64,
 ) -> Config:  # fmt: skip
     return Config.model_validate({
         "name": name,
@@ -45,6 +46,7 @@ def _odd(
         "memory": {"scratchpad_bytes": memory[0], "scratchpad_banks": memory[1], "accumulator_bytes": memory[2]},
         "bus": {"data_bytes": bus, "burst_beats": burst, "read_outstanding": outstanding, "write_outstanding": outstanding},
         "vector": {"depthwise_taps": taps},
+        "requantize": {"lanes": lanes},
         "queue": {"units": queue},
         "dram": {"latency_cycles": dram[0], "bytes_per_cycle": dram[1]},
     })

@@ -6,17 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-from systola.driver.c_header import c_header
-from systola.hw.emit import emit_verilog
+from systola.driver.delivery.files import MARK, Delivery
+from systola.driver.firmware import write_firmware
 from systola.hw.isa import ISA_VERSION
 from systola.hw.params import Params
 from systola.mapper.image import HostStep, Image, Step
 from systola.mapper.listing import listing
-from systola.reports.files import write_bytes, write_text
+from systola.mapper.quantgraph import QuantGraph
+from systola.reports.files import output_folder, write_bytes, write_text
 
 __all__ = ["manifest", "write_image", "write_verilog"]
 
 MANIFEST_VERSION = 2
+
+HEAD_CHARACTERS = 4096
+"""A written file says in its first characters that Systola wrote it."""
 
 
 def manifest(image: Image, params: Params) -> dict[str, Any]:
@@ -62,19 +66,25 @@ def _step(step: Step) -> dict[str, Any]:
     return {"streams": streams}
 
 
-def write_image(image: Image, params: Params, folder: Path) -> tuple[Path, ...]:
-    """image.bin (initial memory), manifest.json and listing.txt in ``folder``; their paths."""
+def write_image(image: Image, graph: QuantGraph, params: Params, folder: Path) -> tuple[Path, ...]:
+    """image.bin (initial memory), manifest.json and listing.txt in ``folder``, C files for firmware in its folder c; paths."""
     paths = folder / "image.bin", folder / "manifest.json", folder / "listing.txt"
     write_bytes(paths[0], image.memory.tobytes())
     write_text(paths[1], json.dumps(manifest(image, params), indent=2) + "\n")
     write_text(paths[2], listing(image))
-    return paths
+    return *paths, *write_firmware(image, graph, params, folder / "c")
 
 
-def write_verilog(params: Params, folder: Path) -> tuple[Path, ...]:
-    """systola.v, the C header of its registers, and the resolved description that it was made from; their paths."""
-    paths = folder / "systola.v", folder / "accelerator.json", folder / "systola.h"
-    write_text(paths[0], emit_verilog(params))
-    write_text(paths[1], params.config.model_dump_json(indent=2) + "\n")
-    write_text(paths[2], c_header())
+def write_verilog(params: Params, folder: Path, *, flat: bool = False) -> tuple[Path, ...]:
+    """The accelerator's Verilog with all that belongs to it (``Delivery``), in ``folder``; the paths.
+
+    Units of an accelerator that was written there before, and that this one does not have, are removed.
+    """
+    texts = Delivery(params, flat).files()
+    paths = tuple(folder / name for name in texts)
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_text(output_folder(path.parent) / path.name, text)
+    for path in {*(folder / "rtl").glob("systola*.v"), *(folder / "sim").glob("systola*.v")} - set(paths):
+        if path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")[:HEAD_CHARACTERS]:
+            path.unlink()
     return paths

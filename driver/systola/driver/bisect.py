@@ -52,19 +52,25 @@ class Difference:
 
 
 def find_difference(
-    graph: QuantGraph, params: Params, inputs: Mapping[str, NDArray[np.int8]], backend: str, waveform: Path | None = None
+    graph: QuantGraph,
+    params: Params,
+    inputs: Mapping[str, NDArray[np.int8]],
+    backend: str,
+    waveform: Path | None = None,
+    *,
+    board: str | None = None,
 ) -> Difference | None:
     """Run one sample (codes in NNEF's shapes) with every tensor sent to memory, and find the first wrong element.
 
-    ``waveform``: write a waveform of the cycles around it there. Returns None if nothing is wrong when every tensor goes to
-    memory.
+    ``waveform``: write a waveform of the cycles around it there. ``board``: which one, for the backend "board". Returns None if
+    nothing is wrong when every tensor goes to memory.
     """
     image = compile_network(graph, params, keep_on_chip=False)
     expected = {k: v[0] for k, v in run_golden(graph, {n: c[None] for n, c in inputs.items()}, keep=True).items()}
-    difference = _run(image, params, inputs, expected, backend, None, None)
+    difference = _run(image, params, inputs, expected, backend, None, None, board)
     if difference is not None and difference.cycle is not None and waveform is not None:
         window = WaveformWindow(max(0, difference.cycle - WINDOW_CYCLES), difference.cycle + WINDOW_CYCLES, difference.program)
-        _run(image, params, inputs, expected, backend, window, waveform)
+        _run(image, params, inputs, expected, backend, window, waveform, board)
     return difference
 
 
@@ -76,9 +82,10 @@ def _run(
     backend: str,
     window: WaveformWindow | None,
     waveform: Path | None,
+    board: str | None,
 ) -> Difference | None:
     settings = rtl_settings(params, trace=False, trace_writes=True, waveform=window)
-    with open_device(backend, params, image.memory_bytes, settings, waveform_file=waveform) as device:
+    with open_device(backend, params, image.memory_bytes, settings, waveform_file=waveform, board=board) as device:
         runtime = Runtime(device, image, params)
         runtime.infer(inputs, counters=False)
         for layer in image.layers:

@@ -88,6 +88,8 @@ def _constants() -> Iterator[tuple[str, str, str]]:
     yield "IDENTITY", f"{IDENTITY:#010x}u", "value of REG_IDENTITY"
     yield "ISA_VERSION", f"{ISA_VERSION}u", ""
     yield "ENGINES", f"{len(ENGINES)}u", ""
+    yield "CYCLE_CLASSES", f"{len(CycleClass)}u", ""
+    yield "EVENTS", f"{len(Event)}u", ""
     yield "UNIT_BYTES", f"{UNIT_BYTES}u", "instructions are multiples of this"
     yield "RECORD_BYTES", f"{RECORD_BYTES}u", ""
 

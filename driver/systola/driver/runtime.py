@@ -65,14 +65,23 @@ class Inference:
 
 class Runtime:
     """An opened device with an image. Raises DeviceError if the device is not a Systola accelerator, ImageError if the image was
-    made for another one."""
+    made for another one.
+
+    The image is put into the device's memory, and the rest of what it needs is cleared."""
 
     def __init__(self, device: Device, image: Image, params: Params) -> None:
         self.device = device
         self.image = image
         self._check(params)
         device.memory[: image.memory.size] = image.memory
-        self._write(IRQ_ENABLE=int(Irq.DONE | Irq.FAULT), DRAM_BASE_LOW=0, DRAM_BASE_HIGH=0, WATCHDOG_CYCLES=WATCHDOG_CYCLES)
+        device.memory[image.memory.size : image.memory_bytes] = 0
+        base = device.memory_address
+        self._write(
+            IRQ_ENABLE=int(Irq.DONE | Irq.FAULT),
+            DRAM_BASE_LOW=base % _WORD,
+            DRAM_BASE_HIGH=base // _WORD,
+            WATCHDOG_CYCLES=WATCHDOG_CYCLES,
+        )
 
     def infer(
         self,
@@ -162,6 +171,20 @@ class Runtime:
         if self.image.memory_bytes > self.device.memory.size:
             raise DeviceError(
                 f"the image takes {self.image.memory_bytes} bytes of memory; the device has {self.device.memory.size}"
+            )
+        self._check_address(params)
+
+    def _check_address(self, params: Params) -> None:
+        """Memory must be aligned, and within reach of the accelerator's addresses."""
+        base, last = self.device.memory_address, self.device.memory_address + self.image.memory_bytes - 1
+        if base % params.alignment_bytes:
+            raise DeviceError(
+                f"the memory begins at bus address {base:#x}; this accelerator needs a multiple of {params.alignment_bytes}"
+            )
+        if last >> params.config.bus.address_bits:
+            raise DeviceError(
+                f"the memory ends at bus address {last:#x}, above the {params.config.bus.address_bits} address bits of this "
+                "accelerator: take a lower buffer, or give [bus] more address_bits"
             )
 
     def _fault(self, status: int) -> DeviceError:

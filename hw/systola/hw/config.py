@@ -107,6 +107,13 @@ class RequantizeConfig(_Section):
         description="Bits of the unsigned requantization multiplier: the relative precision of a scale. 17 is the most "
         "an 18-bit signed FPGA multiplier takes; with 16, 3 in 100 results of ResNet8 change their class against TFLite.",
     )
+    lanes: PowerOfTwo = Field(
+        default=64,
+        ge=1,
+        le=64,
+        description="Lanes that the drain, and the vector engine, each requantize in a cycle: four multipliers a lane and "
+        "engine. With fewer lanes than a word has, a word takes several cycles; with more, one.",
+    )
 
 
 class QueueConfig(_Section):

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from itertools import combinations
+from operator import or_
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
@@ -16,7 +22,7 @@ from systola.hw.isa import ENGINES, ISA_VERSION
 from systola.hw.params import Params
 from systola.hw.registers import ADDRESS_BITS, IDENTITY, REGISTERS, Control, Fault, Irq, Register, Status
 
-__all__ = ["AxiLiteSlave", "Controller", "RegisterFile", "Sequencer", "Watchdog"]
+__all__ = ["AxiLiteSlave", "Controller", "KeptWords", "RegisterFile", "Sequencer", "Watchdog"]
 
 FAULT_BITS = 8
 
@@ -24,8 +30,9 @@ FAULT_BITS = 8
 class AxiLiteSlave(Block):
     """One access at a time on AXI4-Lite (ARM IHI 0022, B1).
 
-    A write is taken when address and data are both there; in the next cycle ``write`` is 1 with ``write_address``, ``write_data``
-    and ``write_strobes``. A read sets ``read_address``; ``read_data`` is sampled in the next cycle. Every response is OKAY.
+    A write is taken when address and data are both there; in the next cycle ``write`` is 1 with ``write_address``,
+    ``write_strobes`` and ``write_data``, whose bytes without a strobe are 0. A read sets ``read_address``; ``read_data`` is
+    sampled in the next cycle. Every response is OKAY.
     In reset, and in the cycle after power-on, nothing is taken.
     """
 
@@ -50,7 +57,7 @@ class AxiLiteSlave(Block):
         with m.If(take):
             m.d.sync += [
                 self.write_address.eq(bus.aw_addr),
-                self.write_data.eq(bus.w_data),
+                self.write_data.eq(Cat(bus.w_data.word_select(b, 8) & bus.w_strb[b].replicate(8) for b in range(4))),
                 self.write_strobes.eq(bus.w_strb),
                 bus.b_valid.eq(1),
             ]
@@ -66,8 +73,56 @@ class AxiLiteSlave(Block):
         return m
 
 
+class KeptWords(Block):
+    """The writable registers as the bus reads them, in a memory: less logic than to choose one of their flip-flops.
+
+    ``write``: the bytes with a strobe of the register at ``write_address``, if it is one of ``names``; the other bytes of
+    ``write_data`` are 0. ``read_data``: the register at ``read_address`` in the same cycle, 0 if it is none of ``names``.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._addresses = [_register(name).address for name in names]
+        super().__init__({
+            "write": In(1), "write_address": In(ADDRESS_BITS), "write_data": In(32), "write_strobes": In(4),
+            "read_address": In(ADDRESS_BITS), "read_data": Out(32),
+        })  # fmt: skip
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """A word is known once it was written after a reset: the first write sets all its bytes, and until then it reads 0."""
+        m = Module()
+        bits = _telling_bits(self._addresses)
+        m.submodules.memory = memory = Memory(shape=32, depth=1 << len(bits), init=[])
+        write, read = memory.write_port(granularity=8), memory.read_port(domain="comb")
+        known = Signal(1 << len(bits))
+        to, of = Signal(len(bits)), Signal(len(bits))
+        is_write, is_read = Signal(), Signal()
+        m.d.comb += [
+            to.eq(Cat(self.write_address[bit] for bit in bits)),
+            of.eq(Cat(self.read_address[bit] for bit in bits)),
+            is_write.eq(self.write & self._among(self.write_address)),
+            is_read.eq(self._among(self.read_address) & known.bit_select(of, 1)),
+            write.addr.eq(to),
+            write.data.eq(self.write_data),
+            write.en.eq(Mux(is_write, self.write_strobes | (~known.bit_select(to, 1)).replicate(4), 0)),
+            read.addr.eq(of),
+            self.read_data.eq(Mux(is_read, read.data, 0)),
+        ]
+        with m.If(is_write):
+            m.d.sync += known.bit_select(to, 1).eq(1)
+        return m
+
+    def _among(self, address: Value) -> Value:
+        return reduce(or_, (address[2:] == of >> 2 for of in self._addresses))
+
+
+def _telling_bits(addresses: Sequence[int]) -> tuple[int, ...]:
+    """The fewest address bits that tell these registers from each other."""
+    every = (bits for count in range(ADDRESS_BITS) for bits in combinations(range(2, ADDRESS_BITS), count))
+    return next(bits for bits in every if len({tuple(a >> b & 1 for b in bits) for a in addresses}) == len(addresses))
+
+
 class RegisterFile(Block):
-    """The registers of ``REGISTERS``; other addresses read ``counter_data``.
+    """The registers of ``REGISTERS``; other addresses read ``counter_data``, which is 0 at those of registers.
 
     Reading and writing as AxiLiteSlave says. ``start`` and ``stop`` are 1 in the cycle after a 1 was written to their bit.
     ``set_done`` and ``set_fault`` raise their bits of IRQ_STATUS; ``irq`` is the level of the enabled ones.
@@ -86,17 +141,16 @@ class RegisterFile(Block):
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """Writable registers first, then the read multiplexer over all."""
+        """Writable registers: those parts of them that drive the machine, and all for reading. Then the state."""
         m = Module()
-        stored = {
-            name: self._stored(m, name)
-            for name in ("IRQ_ENABLE", "DRAM_BASE_LOW", "DRAM_BASE_HIGH", "WATCHDOG_CYCLES")
-        }
+        address_high = len(self.dram_base) - 32
+        widths = {"IRQ_ENABLE": len(Irq), "DRAM_BASE_LOW": 32, "DRAM_BASE_HIGH": max(0, address_high), "WATCHDOG_CYCLES": 32}
+        stored = {name: self._stored(m, name, width) for name, width in widths.items()}
         for engine in ENGINES:
             for name, port in (("STREAM_ADDRESS", self.stream_addresses), ("STREAM_BYTES", self.stream_bytes)):
-                stored[f"{name}_{engine.name}"] = register = self._stored(m, f"{name}_{engine.name}")
+                stored[f"{name}_{engine.name}"] = register = self._stored(m, f"{name}_{engine.name}", 32)
                 m.d.comb += port[engine].eq(register)
-        stored["IRQ_STATUS"] = self._interrupt(m, stored["IRQ_ENABLE"])
+        pending = self._interrupt(m, stored["IRQ_ENABLE"])
         control = self._written("CONTROL") & self.write_strobes[0]
         m.d.sync += [
             self.start.eq(control & self.write_data[_bit(Control.START)]),
@@ -106,19 +160,21 @@ class RegisterFile(Block):
             self.dram_base.eq(Cat(stored["DRAM_BASE_LOW"], stored["DRAM_BASE_HIGH"])),
             self.watchdog_cycles.eq(stored["WATCHDOG_CYCLES"]),
         ]
-        self._read(m, {**stored, **self._constants(), **self._state()})
+        m.submodules.kept = kept = KeptWords(stored)
+        _connect_names(m, self, kept, ("write", "write_address", "write_data", "write_strobes", "read_address"))
+        self._read(m, kept.read_data, {**self._constants(), **self._state(), "IRQ_STATUS": pending})
         return m
 
     def _written(self, name: str) -> Value:
         return self.write & (self.write_address[2:] == _register(name).address >> 2)
 
-    def _stored(self, m: Module, name: str) -> Signal:
-        """A register of 32 bits, written by bytes."""
-        register = Signal(32, name=name.lower())
+    def _stored(self, m: Module, name: str, width: int) -> Signal:
+        """The lowest bits of a register, written by bytes."""
+        register = Signal(width, name=name.lower())
         with m.If(self._written(name)):
-            for byte in range(4):
-                with m.If(self.write_strobes[byte]):
-                    m.d.sync += register[8 * byte : 8 * byte + 8].eq(self.write_data[8 * byte : 8 * byte + 8])
+            for low in range(0, width, 8):
+                with m.If(self.write_strobes[low // 8]):
+                    m.d.sync += register[low : low + 8].eq(self.write_data[low : min(low + 8, width)])
         return register
 
     def _interrupt(self, m: Module, enable: Signal) -> Signal:
@@ -155,13 +211,14 @@ class RegisterFile(Block):
             **{f"FINISHED_{engine.name}": self.finished[engine] for engine in ENGINES},
         }
 
-    def _read(self, m: Module, values: dict[str, Value]) -> None:
+    def _read(self, m: Module, kept: Value, values: dict[str, Value]) -> None:
+        """What is none of its own registers each part says to be 0: so they are joined by OR."""
+        state = Signal(32)
         with m.Switch(self.read_address[2:]):
-            for register in REGISTERS:
-                with m.Case(register.address >> 2):
-                    m.d.comb += self.read_data.eq(values[register.name])
-            with m.Default():
-                m.d.comb += self.read_data.eq(self.counter_data)
+            for name, value in values.items():
+                with m.Case(_register(name).address >> 2):
+                    m.d.comb += state.eq(value)
+        m.d.comb += self.read_data.eq(state | kept | self.counter_data)
 
 
 class Watchdog(Block):
@@ -178,12 +235,13 @@ class Watchdog(Block):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """A down counter, reloaded by every finished instruction."""
         m = Module()
-        left = Signal(32)
+        left, high = Signal(32), Signal()
+        m.d.comb += high.eq(left[1:].any())
         with m.If(~self.enable | self.retire):
             m.d.sync += left.eq(self.cycles)
-        with m.Elif(left != 0):
+        with m.Elif(high | left[0]):
             m.d.sync += left.eq(left - 1)
-        m.d.sync += self.expired.eq(self.enable & ~self.retire & (left == 1))
+        m.d.sync += self.expired.eq(self.enable & ~self.retire & ~high & left[0])
         return m
 
 

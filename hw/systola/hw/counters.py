@@ -6,7 +6,7 @@ so one adder serves all its classes; events are gathered in short registers that
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -23,7 +23,11 @@ CLEAR_CYCLES = CLASSES
 """Cycles that clearing takes, from the first counted one on; meanwhile all engines count as IDLE."""
 
 EVENT_BITS = 2
+TWICE = (Event.ACC_READS,)
+"""Events that may happen twice in a cycle."""
+
 EVENT_SLOTS = 32
+GATHERED_BITS = (2 * EVENT_SLOTS).bit_length()
 SETTLE_CYCLES = EVENT_SLOTS + 4
 """Cycles after the last counted one until every event is in its counter."""
 
@@ -71,7 +75,7 @@ class ClassCounter(Block):
 class EventCounters(Block):
     """A 32-bit counter for each ``Event``.
 
-    In a cycle with ``count``, each counter grows by its ``events`` (0 … 3, but at most 2 on average). ``active`` must be 1 in
+    In a cycle with ``count``, each counter grows by its ``events``: 0 or 1, those of TWICE up to 2. ``active`` must be 1 in
     these cycles and for SETTLE_CYCLES after the last of them. ``clear`` (for one cycle or more, nothing counted meanwhile): zero.
     ``read_data`` is the counter ``read_event``, in the same cycle.
     """
@@ -87,45 +91,67 @@ class EventCounters(Block):
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """Short registers → the one whose turn it is → memory."""
+        """Short counters → what the one whose turn it is has grown by since its last turn → memory."""
         m = Module()
-        turn = Signal(range(EVENT_SLOTS))
-        m.d.sync += turn.eq(Mux(self.clear, 0, turn + self.active))
-        gathered = self._gather(m, turn)
-        amount, slot = Signal(len(gathered[0])), Signal(range(EVENT_SLOTS))
-        due, first_round = Signal(), Signal()
+        turn, first_round = Signal(range(EVENT_SLOTS)), Signal()
+        with m.If(self.clear):
+            m.d.sync += [turn.eq(0), first_round.eq(1)]
+        with m.Elif(self.active):
+            m.d.sync += turn.eq(turn + 1)
+            with m.If(turn == EVENT_SLOTS - 1):
+                m.d.sync += first_round.eq(0)
+        grown = self._grown(m, turn, first_round)
+        amount, slot, due = Signal(GATHERED_BITS), Signal(range(EVENT_SLOTS)), Signal()
         m.d.sync += due.eq(self.active & ~self.clear)
         with m.If(self.active):
-            m.d.sync += [amount.eq(gathered[turn]), slot.eq(turn)]
-        with m.If(self.clear):
-            m.d.sync += first_round.eq(1)
-        with m.Elif(due & (slot == EVENT_SLOTS - 1)):
-            m.d.sync += first_round.eq(0)
-        self._add(m, due, slot, amount, first_round)
+            m.d.sync += [amount.eq(grown), slot.eq(turn)]
+        self._add(m, turn, first_round, due, slot, amount)
         return m
 
-    def _gather(self, m: Module, turn: Signal) -> Array:
-        """Counts each event until its turn, EVENT_SLOTS cycles at most."""
-        gathered = Array(Signal(EVENT_SLOTS.bit_length() + 1, name=f"gathered_{index}") for index in range(EVENT_SLOTS))
+    def _gather(self, m: Module) -> list[Signal]:
+        """Counts each event since ``clear``; never set back meanwhile, which costs an adder without a multiplexer."""
+        gathered = []
         for event in Event:
-            register, amount = gathered[int(event)], Signal(EVENT_BITS, name=f"amount_{event.name.lower()}")
-            m.d.comb += amount.eq(Mux(self.count, self.events[event], 0))
-            with m.If(self.active & (turn == event)):
-                m.d.sync += register.eq(amount)
-            with m.Elif(amount != 0):
-                m.d.sync += register.eq(register + amount)
+            register = Signal(GATHERED_BITS if event in TWICE else GATHERED_BITS - 1, name=f"gathered_{event.name.lower()}")
+            amount = self.events[event] if event in TWICE else self.events[event][0]
+            with m.If(self.clear):
+                m.d.sync += register.eq(0)
+            with m.Elif(self.count & (amount != 0)):
+                m.d.sync += register.eq(register + (amount if event in TWICE else 1))
+            gathered.append(register)
         return gathered
 
-    def _add(self, m: Module, due: Signal, slot: Signal, amount: Signal, first_round: Signal) -> None:
-        """The first round after ``clear`` overwrites what the memory held."""
+    def _grown(self, m: Module, turn: Signal, first_round: Signal) -> Signal:
+        """The growth of the event whose turn it is since its last turn: EVENT_SLOTS cycles, or since ``clear``."""
+        m.submodules.seen = seen = Memory(shape=GATHERED_BITS, depth=EVENT_SLOTS, init=[])
+        before, write = seen.read_port(domain="comb"), seen.write_port()
+        now, grown, twice = Signal(GATHERED_BITS), Signal(GATHERED_BITS), Signal()
+        gathered = self._gather(m)
+        with m.Switch(turn):
+            for event, register in zip(Event, gathered, strict=True):
+                with m.Case(event):
+                    m.d.comb += [now.eq(register), twice.eq(event in TWICE)]
+        m.d.comb += [
+            grown.eq(now - Mux(first_round, 0, before.data) & Cat(Const(-1, GATHERED_BITS - 1), twice)),
+            before.addr.eq(turn),
+            write.addr.eq(turn),
+            write.data.eq(now),
+            write.en.eq(self.active),
+        ]
+        return grown
+
+    def _add(self, m: Module, turn: Signal, first_round: Signal, due: Signal, slot: Signal, amount: Signal) -> None:
+        """The first round after ``clear`` overwrites what the memory held; a slot is read in its turn, written a cycle later."""
         m.submodules.memory = memory = Memory(shape=32, depth=EVENT_SLOTS, init=[])
         now = memory.read_port(domain="comb")
         write = memory.write_port()
         shown = memory.read_port(domain="comb")
+        total = Signal(32)
+        m.d.sync += total.eq(Mux(first_round, 0, now.data))
         m.d.comb += [
-            now.addr.eq(slot),
+            now.addr.eq(turn),
             write.addr.eq(slot),
-            write.data.eq(Mux(first_round, 0, now.data) + amount),
+            write.data.eq(total + amount),
             write.en.eq(due),
             shown.addr.eq(self.read_event),
             self.read_data.eq(shown.data),

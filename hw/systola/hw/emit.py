@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from amaranth._toolchain.yosys import YosysError, find_yosys
 from amaranth.back import rtlil
@@ -11,7 +12,7 @@ from systola.hw.accelerator import Accelerator
 from systola.hw.errors import ToolError
 from systola.hw.params import Params
 
-__all__ = ["TOP_MODULE", "emit_verilog"]
+__all__ = ["TOP_MODULE", "clean_rtlil", "emit_verilog", "run_yosys", "yosys_version"]
 
 TOP_MODULE = "systola"
 
@@ -44,12 +45,22 @@ def emit_verilog(params: Params, *, flat: bool = False) -> str:
     """
     top = Accelerator(params)
     ports = [top.domain.clk, *(value for _, _, value in top.signature.flatten(top))]
-    text = rtlil.convert(top, name=TOP_MODULE, ports=ports, emit_src=False)
-    return _to_verilog(_WIRE_OF_NO_BITS.sub("", _MEMORY_OF_ZEROS.sub("", text)), _FLAT if flat else _HIERARCHICAL)
+    text = clean_rtlil(rtlil.convert(top, name=TOP_MODULE, ports=ports, emit_src=False))
+    return run_yosys(text, _FLAT if flat else _HIERARCHICAL)
 
 
-def _to_verilog(text: str, passes: tuple[str, ...]) -> str:
-    """RTLIL through yosys."""
+def clean_rtlil(text: str) -> str:
+    """Amaranth's RTLIL without initial values of memories that are zero, and without signals of no bits."""
+    return _WIRE_OF_NO_BITS.sub("", _MEMORY_OF_ZEROS.sub("", text))
+
+
+def yosys_version() -> str:
+    """The version of the yosys that writes Verilog. Raises ToolError if there is none."""
+    return ".".join(map(str, _yosys().version()[:2]))
+
+
+def run_yosys(text: str, passes: tuple[str, ...]) -> str:
+    """RTLIL with the top TOP_MODULE through yosys's ``passes``, as Verilog. Raises ToolError if yosys fails."""
     removed = " ".join(f"-remove {name}" for name in _ATTRIBUTES.split())
     script = [
         f"read_rtlil <<rtlil\n{text}\nrtlil",
@@ -60,7 +71,13 @@ def _to_verilog(text: str, passes: tuple[str, ...]) -> str:
         "write_verilog -norename",
     ]
     try:
-        yosys = find_yosys(lambda version: version >= _YOSYS_MINIMUM)
-        return str(yosys.run(["-q", "-"], "\n".join(script), ignore_warnings=True))
+        return str(_yosys().run(["-q", "-"], "\n".join(script), ignore_warnings=True))
     except YosysError as error:
         raise ToolError(f"yosys could not write the accelerator's Verilog: {error}") from error
+
+
+def _yosys() -> Any:
+    try:
+        return find_yosys(lambda version: version >= _YOSYS_MINIMUM)
+    except YosysError as error:
+        raise ToolError(f"there is no yosys to write Verilog with: {error}") from error

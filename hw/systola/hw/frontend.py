@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any, cast
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -17,7 +19,17 @@ from systola.hw.isa import ENGINES, UNIT_BYTES, Opcode, instruction_units
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
 
-__all__ = ["WORD_BITS", "Decoder", "Frontend", "ProgramEnd", "Timeline", "WaitCheck", "counts_layout", "header_layout"]
+__all__ = [
+    "WORD_BITS",
+    "Decoder",
+    "Frontend",
+    "ProgramEnd",
+    "Timeline",
+    "WaitCheck",
+    "WordQueue",
+    "counts_layout",
+    "header_layout",
+]
 
 WORD_BITS = 128
 """Width of an instruction queue: instructions travel as words of 16 bytes, lowest first."""
@@ -176,6 +188,44 @@ class Decoder(Block):
                     m.d.sync += register[low : low + WORD_BITS].eq(self.words.payload)
 
 
+class WordQueue(Block):
+    """A queue of ``depth`` words, a power of two, and one more in the output register; timing as Amaranth's SyncFIFOBuffered.
+
+    ``put``: ``word`` enters; there must be room. A word that enters an empty queue in cycle n is on ``words`` in cycle
+    n + BUFFERED_FIFO_LATENCY_CYCLES.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        super().__init__({
+            "word": In(WORD_BITS),
+            "put": In(1),
+            "words": Out(stream.Signature(unsigned(WORD_BITS))),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """Block RAM, whose output is the output register; the memory is empty where the pointers, a bit longer, are the same."""
+        m = Module()
+        memory = Memory(shape=WORD_BITS, depth=self._depth, init=[], attrs={"ram_style": "block", "no_rw_check": 1})
+        m.submodules.memory = memory
+        write, read = memory.write_port(), memory.read_port()
+        entered, left = Signal(range(2 * self._depth)), Signal(range(2 * self._depth))
+        take = Signal()
+        m.d.comb += [
+            take.eq((entered != left) & (~self.words.valid | self.words.ready)),
+            write.addr.eq(entered),
+            write.data.eq(self.word),
+            write.en.eq(self.put),
+            read.addr.eq(left),
+            read.en.eq(take),
+            self.words.payload.eq(read.data),
+        ]
+        m.d.sync += [entered.eq(entered + self.put), left.eq(left + take)]
+        with m.If(take | self.words.ready):
+            m.d.sync += self.words.valid.eq(take)
+        return m
+
+
 class Frontend(Block):
     """Queue, decoder and semaphores of one engine.
 
@@ -206,16 +256,12 @@ class Frontend(Block):
         """Queue → decoder → engine."""
         m = Module()
         depth = self._params.queue_bytes * 8 // WORD_BITS
-        # One more than the memory holds: the queue's output register.
-        m.submodules.queue = queue = SyncFIFOBuffered(width=WORD_BITS, depth=depth + 1)
+        m.submodules.queue = queue = WordQueue(depth)
         m.submodules.decoder = decoder = Decoder(self._opcode)
         m.d.comb += [
-            queue.w_data.eq(self.word),
-            queue.w_en.eq(self.put),
-            self.freed.eq(queue.r_rdy & queue.r_en),
-            decoder.words.payload.eq(queue.r_data),
-            decoder.words.valid.eq(queue.r_rdy),
-            queue.r_en.eq(decoder.words.ready),
+            queue.word.eq(self.word),
+            queue.put.eq(self.put),
+            self.freed.eq(queue.words.valid & queue.words.ready),
             decoder.counts.eq(self.counts),
             decoder.stream_bytes.eq(self.stream_bytes),
             self.ended.eq(decoder.ended),
@@ -223,6 +269,7 @@ class Frontend(Block):
             self.illegal.eq(decoder.illegal),
             self.offset.eq(decoder.offset),
         ]
+        wiring.connect(m, queue.words, decoder.words)
         wiring.connect(m, decoder.instruction, wiring.flipped(self.engine.instruction))
         self._classify(m, decoder.blocked)
         return m
@@ -241,7 +288,8 @@ class ProgramEnd(Block):
     """Whether the program has ended, well or badly; from what every front end says of its stream.
 
     ``end``: every stream is empty or ended, and one is not empty. ``fault``: 1 for a cycle or more, the cycle after a stream was
-    illegal, or if all are empty. ``fault_engine``: the first such engine, NO_ENGINE if all are empty; ``fault_offset``: in bytes.
+    illegal, or if all are empty. With it, ``fault_engine``: the first such engine, NO_ENGINE if all are empty; and its
+    ``fault_offset`` in bytes.
     """
 
     def __init__(self) -> None:
@@ -257,17 +305,21 @@ class ProgramEnd(Block):
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """The first in the order of ``Engine``."""
+        """The first in the order of ``Engine``: one at most, so that what each would say is joined by OR."""
         m = Module()
         nothing = self.empty.all()
         m.d.comb += self.end.eq((self.ended | self.empty).all() & ~nothing)
-        m.d.sync += self.fault.eq(self.illegal.any() | nothing)
-        with m.If(nothing):
-            m.d.sync += [self.fault_engine.eq(NO_ENGINE), self.fault_offset.eq(0)]
+        taken: Value = nothing
+        engines, offsets = [nothing.replicate(3) & NO_ENGINE], []
         for engine in ENGINES:
-            with m.Elif(self.illegal[engine]):
-                m.d.sync += [
-                    self.fault_engine.eq(engine),
-                    self.fault_offset.eq(Cat(Const(0, exact_log2(UNIT_BYTES)), self.offsets[engine])),
-                ]
+            first = Signal(name=f"first_{engine.name.lower()}")
+            m.d.comb += first.eq(self.illegal[engine] & ~taken)
+            taken = taken | self.illegal[engine]
+            engines.append(first.replicate(3) & engine)
+            offsets.append(first.replicate(OFFSET_BITS) & self.offsets[engine])
+        m.d.sync += [
+            self.fault.eq(taken),
+            self.fault_engine.eq(reduce(or_, engines)),
+            self.fault_offset.eq(Cat(Const(0, exact_log2(UNIT_BYTES)), reduce(or_, offsets))),
+        ]
         return m

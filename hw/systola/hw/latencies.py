@@ -28,12 +28,14 @@ __all__ = [
     "STORE_WORD_QUEUE_DEPTH",
     "SWAP_INTERVAL_CYCLES",
     "TABLE_DELAY_CYCLES",
-    "TABLE_FLUSH_CYCLES",
     "TAIL_CYCLES",
     "VECTOR_LATENCY_CYCLES",
     "VECTOR_OUTPUT_PLACES",
     "WINDOW_LATENCY_CYCLES",
     "accumulator_read_cycles",
+    "drain_leave_cycles",
+    "drain_swap_delay_cycles",
+    "table_flush_cycles",
 ]
 
 SCRATCHPAD_READ_LATENCY_CYCLES = 3
@@ -66,14 +68,28 @@ STAGE_B_LATENCY_CYCLES = 3 + TAIL_CYCLES
 """Cycles from a code to the result: differences, products, total, tail."""
 
 POST_LATENCY_CYCLES = STAGE_A_LATENCY_CYCLES + STAGE_B_LATENCY_CYCLES
-"""Cycles from a word of sums to its result."""
+"""Cycles from a word of sums to its result, where all its lanes are worked on at once; else from its last lanes on."""
 
 SWAP_INTERVAL_CYCLES = 7
 """Swaps are at least this far apart: a swap has then left the stage before the next one overwrites what it copies."""
 
 DRAIN_SWAP_DELAY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES
-"""From a block's start to its swap: the previous block's last pixel may be read in the cycle of the start, and enters
-stage A in that of the swap; the block's own first pixel follows it."""
+"""From a block's start to its swap, where a pixel is requantized in one cycle: the previous block's last pixel may be read in the
+cycle of the start, and enters stage A in that of the swap; the block's own first pixel follows it."""
+
+
+def drain_swap_delay_cycles(params: Params) -> int:
+    """The same where a pixel takes ``drain_word_cycles``: its last lanes enter stage A in the cycle of the swap."""
+    return DRAIN_SWAP_DELAY_CYCLES + params.drain_word_cycles - 1
+
+
+def drain_leave_cycles(params: Params) -> int:
+    """From a block's start until the next may be in hand: blocks follow each other no faster than swaps may. Records take time
+    to load, but very few words not enough."""
+    swap_delay_cycles = drain_swap_delay_cycles(params)
+    fastest_cycles = params.drain_record_words + DRAIN_RECORD_LEAD_CYCLES + swap_delay_cycles
+    return swap_delay_cycles + max(0, SWAP_INTERVAL_CYCLES - fastest_cycles)
+
 
 DRAIN_RECORD_LEAD_CYCLES = 2
 """A block may start this long after the last word of its records was accepted: the word (SCRATCHPAD_READ_LATENCY_CYCLES
@@ -114,9 +130,12 @@ WINDOW_LATENCY_CYCLES = 4
 TABLE_DELAY_CYCLES = 2
 """Cycles from a word to its look-up, beyond those of the look-up itself: codes, collected entries."""
 
-TABLE_FLUSH_CYCLES = TABLE_DELAY_CYCLES + SWAP_INTERVAL_CYCLES
-"""Cycles, beyond its look-up, that nothing follows the last step of a table: what follows takes no look-up, and must neither
-overtake it nor swap too soon after it."""
+
+def table_flush_cycles(params: Params) -> int:
+    """Cycles, beyond its look-up, that nothing follows the last step of a table: what follows takes no look-up, and must neither
+    overtake it nor swap too soon after it, nor before it is requantized."""
+    return TABLE_DELAY_CYCLES + max(SWAP_INTERVAL_CYCLES, params.vector_word_cycles)
+
 
 VECTOR_OUTPUT_PLACES = 32
 """Results between the issue of their last step and their write: more than the cycles of that way, so that refused writes
@@ -125,4 +144,5 @@ alone make the engine wait."""
 VECTOR_LATENCY_CYCLES = (
     SCRATCHPAD_READ_LATENCY_CYCLES + WINDOW_LATENCY_CYCLES + POST_LATENCY_CYCLES + BUFFERED_FIFO_LATENCY_CYCLES
 )
-"""Cycles from the issue of an output's last step to its write (a table: its look-up and TABLE_DELAY_CYCLES more)."""
+"""Cycles from the issue of an output's last step to its write (a table: its look-up and TABLE_DELAY_CYCLES more), where a word is
+requantized in one cycle."""

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
@@ -49,10 +49,10 @@ class LoopTrack:
 class LoopNest(Component):
     """Walks ``levels`` (outermost first), a step for each cycle with ``advance``.
 
-    Everything is sampled in the cycle with ``load``; from the next cycle on ``active`` is 1 and ``values``, ``first`` and
-    ``last`` describe the first step. ``advance`` (only while ``active``) moves to the next step in the next cycle; from the
-    last step it ends the nest: ``active`` falls, unless ``load`` starts the next nest in that same cycle. All outputs
-    come from registers, but ``done`` (an AND of registers).
+    Everything is sampled in the cycle with ``load`` (only while not ``active``, or with ``advance`` from the last step); from
+    the next cycle on ``active`` is 1 and ``values``, ``first`` and ``last`` describe the first step. ``advance`` (only while
+    ``active``) moves to the next step in the next cycle; from the last step it ends the nest: ``active`` falls, unless ``load``
+    starts the next nest in that same cycle. All outputs come from registers, but ``done`` (an AND of registers).
 
     Members
     -------
@@ -103,23 +103,29 @@ class LoopNest(Component):
             "active": Out(1),
             "values": Out(data.StructLayout({t.name: t.bits for t in tracks})),
             "first": Out(flags),
-            "last": Out(flags),
+            "last": Out(flags, init=dict.fromkeys(names, 1)),
             "done": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """Counters of all levels, then the registers of each track."""
+        """Counters of all levels, then the registers of each track.
+
+        Before a nest, as at its end, every ``last`` is 1: that, and not ``load``, chooses what the next step follows from. So
+        a nest's first step takes the way of every other, and ``load``, which may come late in a cycle, only enables.
+        """
         m = Module()
         carries = self._carries()
+        ended = Signal()
+        m.d.comb += ended.eq(self.last.as_value().all())
         for index, level in enumerate(self.levels):
-            self._count(m, level, carries[index], carries[:index])
-        m.d.comb += self.done.eq(self.active & self.last.as_value().all())
+            self._count(m, level, ended, carries[index], carries[:index])
+        m.d.comb += self.done.eq(self.active & ended)
         with m.If(self.load):
             m.d.sync += self.active.eq(1)
-        with m.Elif(self.advance & self.done):
+        with m.Elif(self.advance & ended):
             m.d.sync += self.active.eq(0)
         for track in self.tracks:
-            self._follow(m, track, carries)
+            self._follow(m, track, ended, carries)
         return m
 
     def _carries(self) -> list[Value]:
@@ -133,71 +139,80 @@ class LoopNest(Component):
             carries.append(grows)
         return carries
 
-    def _count(self, m: Module, level: LoopLevel, grows: Value, outer_grows: Sequence[Value]) -> None:
-        """A down counter with its ``last`` flag computed one step ahead: no comparison in the carry chain."""
+    def _count(self, m: Module, level: LoopLevel, ended: Value, grows: Value, outer_grows: Sequence[Value]) -> None:
+        """A down counter with its ``last`` flag computed one step ahead: no comparison behind the subtraction."""
         name = level.name
-        restart = Signal(level.count_bits, name=f"{name}_restart")  # count − 1
-        single = Signal(name=f"{name}_single")  # count = 1
-        remaining = Signal(level.count_bits, name=f"{name}_remaining")
-        count = self.counts[name]
-        with m.If(self.load):
-            m.d.sync += [
-                restart.eq(count - 1),
-                remaining.eq(count - 1),
-                single.eq(count == 1),
-                self.first[name].eq(1),
-                self.last[name].eq(count == 1),
-            ]
-        with m.Elif(self.advance & grows):
-            m.d.sync += [
-                remaining.eq(remaining - 1),
-                self.first[name].eq(0),
-                self.last[name].eq(remaining == 1),
-            ]
-        if outer_grows:
-            with m.Elif(self.advance & _any(outer_grows)):
-                m.d.sync += [remaining.eq(restart), self.first[name].eq(1), self.last[name].eq(single)]
+        remaining = Signal(level.count_bits, name=f"{name}_remaining", reset_less=True)  # count − 1 … 0
+        before, fewer = Signal(level.count_bits, name=f"{name}_before"), Signal(level.count_bits, name=f"{name}_fewer")
+        ends = Signal(name=f"{name}_ends")
+        m.d.comb += [before.eq(Mux(ended, self.counts[name], remaining)), fewer.eq(before - 1), ends.eq(before == 1)]
+        following, last = Value.cast(fewer), Value.cast(ends)
+        if outer_grows:  # it begins again, too
+            restart = Signal(level.count_bits, name=f"{name}_restart", reset_less=True)
+            single = Signal(name=f"{name}_single", reset_less=True)
+            with m.If(self.load):
+                m.d.sync += restart.eq(fewer), single.eq(ends)
+            counts = ended | grows
+            following, last = Mux(counts, fewer, restart), Mux(counts, ends, single)
+        with m.If(self.load | (self.advance & _any([grows, *outer_grows]))):
+            m.d.sync += remaining.eq(following), self.first[name].eq(~grows), self.last[name].eq(last)
 
-    def _follow(self, m: Module, track: LoopTrack, carries: Sequence[Value]) -> None:
+    def _follow(self, m: Module, track: LoopTrack, ended: Value, carries: Sequence[Value]) -> None:
         """The track's value, and for each level that moves it the value at which that level's inner loops began.
 
         When a level's index grows, its start plus its stride becomes the start of it and of all inner levels: one adder
-        a track, whatever the number of levels.
+        a track, whatever the number of levels. Of a new nest, its base becomes the start of all.
         """
         value = self.values[track.name]
         moved = [index for index, level in enumerate(self.levels) if level.name in track.stride_bits]
         starts: dict[int, Value] = {
-            index: Signal(track.bits, name=f"{track.name}_start_{self.levels[index].name}") for index in moved[:-1]
+            index: Signal(track.bits, name=f"{track.name}_start_{self.levels[index].name}", reset_less=True)
+            for index in moved[:-1]
         }
         base: Value = value
         if moved:
             starts[moved[-1]] = value
-            base = value if moved[0] == 0 else Signal(track.bits, name=f"{track.name}_base")
-        registers = [base, *starts.values()]
-        stride_in = self.strides[track.name] if moved else {}
-        strides = {
-            index: Signal(
-                signed(track.stride_bits[self.levels[index].name]), name=f"{track.name}_stride_{self.levels[index].name}"
-            )
-            for index in moved
-        }
+            base = value if moved[0] == 0 else Signal(track.bits, name=f"{track.name}_base", reset_less=True)
+        strides: dict[int, Value] = {}
+        for index in moved:
+            name = self.levels[index].name
+            bits = min(track.stride_bits[name], track.bits)
+            strides[index] = Signal(signed(bits), name=f"{track.name}_stride_{name}", reset_less=True)
+            with m.If(self.load):
+                m.d.sync += strides[index].eq(self.strides[track.name][name])
 
+        # Exactly one of the conditions is 1: an AND and an OR for each, instead of a chain of multiplexers.
+        sources: list[tuple[Value, list[Value]]] = [(self.bases[track.name], [ended]), (base, [])]
+        sources += [(register, []) for register in starts.values()]
+        for index, grows in enumerate(carries):
+            held = sum(outer <= index for outer in moved)
+            sources[1 + held][1].append(grows)
         start, stride = Signal(track.bits, name=f"{track.name}_from"), Signal(signed(track.bits), name=f"{track.name}_by")
         total = Signal(track.bits, name=f"{track.name}_next")
-        m.d.comb += total.eq(start + stride)
-        for index, grows in enumerate(carries):
-            held = max((outer for outer in moved if outer <= index), default=None)
-            with m.If(grows):
-                m.d.comb += start.eq(base if held is None else starts[held])
-                if index in strides:
-                    m.d.comb += stride.eq(strides[index])
-        with m.If(self.load):
-            m.d.sync += [register.eq(self.bases[track.name]) for register in registers]
-            m.d.sync += [strides[index].eq(stride_in[self.levels[index].name]) for index in moved]
-        with m.Elif(self.advance):
-            for index, register in starts.items():
-                with m.If(_any(carries[: index + 1])):
-                    m.d.sync += register.eq(total)
+        m.d.comb += [
+            start.eq(_chosen([(source, _any(when)) for source, when in sources if when], track.bits)),
+            stride.eq(_chosen([(strides[index], carries[index]) for index in moved], track.bits)),
+            total.eq(start + stride),
+        ]
+        if not moved or moved[0] != 0:
+            with m.If(self.load):
+                m.d.sync += base.eq(self.bases[track.name])
+        for index, register in starts.items():
+            with m.If(self.load | (self.advance & _any(carries[: index + 1]))):
+                m.d.sync += register.eq(total)
+
+
+def _chosen(sources: Sequence[tuple[Value, Value]], bits: int) -> Value:
+    """The one whose condition is 1, sign extended to ``bits``."""
+    result: Value = Const(0, bits)
+    for source, when in sources:
+        result = result | (_extended(source, bits) & when.replicate(bits))
+    return result
+
+
+def _extended(value: Value, bits: int) -> Value:
+    value = Value.cast(value)
+    return Cat(value, value[-1].replicate(bits - len(value))) if value.shape().signed else value[:bits]
 
 
 def _any(bits: Sequence[Value]) -> Value:

@@ -103,6 +103,26 @@ class Params:
         """Bits of an unsigned requantization multiplier."""
         return self.config.requantize.multiplier_bits
 
+    @cached_property
+    def drain_lanes(self) -> int:
+        """Lanes that the drain requantizes at once."""
+        return min(self.columns, self.config.requantize.lanes)
+
+    @cached_property
+    def drain_word_cycles(self) -> int:
+        """Cycles in which the drain requantizes a pixel of ``columns`` channels."""
+        return self.columns // self.drain_lanes
+
+    @cached_property
+    def vector_lanes(self) -> int:
+        """Lanes that the vector engine requantizes at once."""
+        return min(self.lanes, self.config.requantize.lanes)
+
+    @cached_property
+    def vector_word_cycles(self) -> int:
+        """Cycles in which the vector engine requantizes a word."""
+        return self.lanes // self.vector_lanes
+
     @property
     def taps(self) -> int:
         """Multiply-adds per lane and cycle in the vector engine."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -37,8 +39,8 @@ class Writer(IntEnum):
 class Bank(Block):
     """``bank_words`` words with one read and one write port.
 
-    ``read_data`` holds the word of ``read_address`` two cycles after ``read_enable`` (memory, output register), until the
-    next read's. A write with mask bit g set replaces column group g; it is seen by reads of the next cycle.
+    ``read_data`` holds the word of ``read_address`` a cycle after ``read_enable``, until the next read's. A write with mask bit g
+    set replaces column group g; it is seen by reads of the next cycle. What is read of a word that is just written is unknown.
     """
 
     def __init__(self, params: Params) -> None:
@@ -54,10 +56,10 @@ class Bank(Block):
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """Memory and output register."""
+        """The memory. Programs order reads and writes of a word, so that no logic need watch for the two meeting."""
         m = Module()
         p = self._params
-        m.submodules.memory = memory = Memory(shape=8 * p.lanes, depth=p.bank_words, init=[])
+        m.submodules.memory = memory = Memory(shape=8 * p.lanes, depth=p.bank_words, init=[], attrs={"no_rw_check": 1})
         write = memory.write_port(granularity=8 * p.columns)
         read = memory.read_port()
         m.d.comb += [
@@ -66,11 +68,8 @@ class Bank(Block):
             write.en.eq(self.write_mask),
             read.addr.eq(self.read_address),
             read.en.eq(self.read_enable),
+            self.read_data.eq(read.data),
         ]
-        arrived = Signal()
-        m.d.sync += arrived.eq(self.read_enable)
-        with m.If(arrived):
-            m.d.sync += self.read_data.eq(read.data)
         return m
 
 
@@ -79,11 +78,12 @@ class Scratchpad(Block):
     the order of ``Reader`` and ``Writer``. The others see ``ready`` 0.
 
     ``read[r]`` and ``write[w]`` are the clients' signatures, seen from the scratchpad. A word arrives
-    SCRATCHPAD_READ_LATENCY_CYCLES after its request was accepted: bank, bank output register, client output register.
+    SCRATCHPAD_READ_LATENCY_CYCLES after its request was accepted: bank, register of bank and client, register of the client.
     """
 
     def __init__(self, params: Params) -> None:
         self._params = params
+        self._bank_bits = (params.banks - 1).bit_length()
         super().__init__({
             "read": In(ScratchpadReadSignature(params)).array(len(Reader)),
             "write": In(ScratchpadWriteSignature(params)).array(len(Writer)),
@@ -106,44 +106,40 @@ class Scratchpad(Block):
 
     def _connect_read(self, m: Module, bank: Bank, grants: list[Value]) -> None:
         """The granted address; 0 where nobody reads, so that an idle bank's address does not toggle."""
-        bank_bits = (self._params.banks - 1).bit_length()
-        m.d.comb += bank.read_enable.eq(Cat(grants).any())
-        for client, grant, first in zip(self.read, grants, _firsts(), strict=False):
-            with m.If(grant) if first else m.Elif(grant):
-                m.d.comb += bank.read_address.eq(client.address[bank_bits:])
+        m.d.comb += [
+            bank.read_enable.eq(Cat(grants).any()),
+            bank.read_address.eq(_granted(grants, [client.address[self._bank_bits :] for client in self.read])),
+        ]
 
     def _connect_write(self, m: Module, bank: Bank, grants: list[Value]) -> None:
         """The granted address, data and mask; 0 where nobody writes."""
-        bank_bits = (self._params.banks - 1).bit_length()
-        for client, grant, first in zip(self.write, grants, _firsts(), strict=False):
-            with m.If(grant) if first else m.Elif(grant):
-                m.d.comb += [
-                    bank.write_address.eq(client.address[bank_bits:]),
-                    bank.write_data.eq(client.data),
-                    bank.write_mask.eq(client.mask),
-                ]
+        m.d.comb += [
+            bank.write_address.eq(_granted(grants, [client.address[self._bank_bits :] for client in self.write])),
+            bank.write_data.eq(_granted(grants, [client.data for client in self.write])),
+            bank.write_mask.eq(_granted(grants, [client.mask for client in self.write])),
+        ]
 
     def _return_data(self, m: Module, client: Any, grant: Value, banks: list[Bank]) -> None:
-        """Two cycles after the grant the bank's output register holds the word; a cycle later the client's."""
-        bank_bits = (self._params.banks - 1).bit_length()
-        bank = client.address[:bank_bits]
-        for _ in range(2):
-            valid_after, bank_after = Signal(), Signal(bank_bits)
-            m.d.sync += valid_after.eq(grant.any())
-            with m.If(grant.any()):
-                m.d.sync += bank_after.eq(bank)
-            grant, bank = valid_after, bank_after
-        word = Signal(8 * self._params.lanes)
-        with m.If(grant), m.Switch(bank):
-            for index, source in enumerate(banks):
-                with m.Case(index):
-                    m.d.sync += word.eq(source.read_data)
-        m.d.comb += client.data.eq(word)
+        """A register for each bank, 0 unless the bank has a word for this client; the client's register takes their OR.
+
+        Registers are reset without logic, so this costs less of it than to choose the word of one of the banks.
+        """
+        served, arrived = Signal.like(grant), Signal()
+        m.d.sync += [served.eq(grant), arrived.eq(served.any())]
+        words = []
+        for index, bank in enumerate(banks):
+            word = Signal(8 * self._params.lanes, name=f"word_{index}", reset_less=True)
+            m.d.sync += word.eq(Mux(served[index], bank.read_data, 0))
+            words.append(word)
+        result = Signal(8 * self._params.lanes, reset_less=True)
+        with m.If(arrived):
+            m.d.sync += result.eq(reduce(or_, words))
+        m.d.comb += client.data.eq(result)
 
 
-def _firsts() -> list[bool]:
-    """Which of the clients opens an if-chain."""
-    return [True, *[False] * (max(len(Reader), len(Writer)) - 1)]
+def _granted(grants: list[Value], values: list[Value]) -> Value:
+    """The value of the one that is granted, 0 if none is: AND and OR take less logic than a choice by priority."""
+    return reduce(or_, (value & grant.replicate(len(value)) for grant, value in zip(grants, values, strict=True)))
 
 
 def _arbitrate(m: Module, name: str, clients: list[Any], params: Params) -> list[Value]:

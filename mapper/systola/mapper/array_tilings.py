@@ -61,6 +61,7 @@ class _Layer(NamedTuple):
     planes: int
     weights: int
     record: int
+    pixel_cycles: int
     tile: int
     column_groups: int
     lanes: int
@@ -127,7 +128,8 @@ def _layer(shape: ArrayShape, params: Params, homes: Homes) -> _Layer:
         shape.output.height, shape.output.width, shape.output.words, shape.input.height, shape.input.width, *window.stride,
         reach_y, reach_x, sum(run.blocks for run in runs), sum(run.blocks * run.row_blocks for run in runs) * taps,
         max(-(-run.row_blocks // params.row_groups) for run in runs), taps * params.row_groups * params.weight_tile_words,
-        params.drain_record_words, params.weight_tile_words, params.column_groups, params.lanes, word_cycles(params),
+        params.drain_record_words, params.drain_word_cycles, params.weight_tile_words, params.column_groups, params.lanes,
+        word_cycles(params),
         memory_latency_cycles(params), not homes.input, shape.operand and not homes.operand, not homes.output, homes.store,
         homes.handover, homes.by_channels, homes.begins, homes.ends,
     )  # fmt: skip
@@ -211,7 +213,7 @@ def _tiles(layer: _Layer, runs: Numbers, geometry: Numbers) -> _Tiles:
         spatial if depths > 1 or outer == 0 else 1.0,
         outer > 0,
         layer.passes * cover_cycles(height, width, rows, columns, layer.tile),
-        layer.blocks * cover_cycles(height, width, rows, columns, layer.record + 4),
+        layer.blocks * layer.pixel_cycles * cover_cycles(height, width, rows, columns, (layer.record + 4) / layer.pixel_cycles),
     )  # fmt: skip
 
 

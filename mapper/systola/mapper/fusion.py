@@ -322,7 +322,7 @@ class Fusion:
                 drain = sum(cut.drain_cycles * times for cut, times in cuts)
                 found = (
                     sum(cut.array_cycles * times for cut, times in cuts),
-                    drain + again * shape.output.width * sum(run.blocks for run in shape.runs),
+                    drain + again * shape.output.width * sum(run.blocks for run in shape.runs) * self.params.drain_word_cycles,
                     sum(cut.steps * times for cut, times in cuts),
                 )
             self._layer_cycles[key] = found
@@ -362,12 +362,14 @@ class _CutLimits(NamedTuple):
     group: int
     tile_words: int
     record_words: int
+    word_cycles: int
 
     @staticmethod
     def of(params: Params) -> _CutLimits:
         return _CutLimits(
-            params.accumulator_half_words, params.column_groups, params.weight_tile_words, params.drain_record_words
-        )
+            params.accumulator_half_words, params.column_groups, params.weight_tile_words, params.drain_record_words,
+            params.drain_word_cycles,
+        )  # fmt: skip
 
 
 @lru_cache(1 << 14)
@@ -394,7 +396,7 @@ def _cuts(shape: ArrayShape, limits: _CutLimits, rows: int) -> Iterator[ArrayCut
             for x in range(0, shape.output.width, columns)
         ]
         array = passes * sum(max(count, limits.tile_words) for count in pixels)
-        drain = blocks_in_all * sum(max(count, limits.record_words + 4) for count in pixels)
+        drain = blocks_in_all * sum(max(limits.word_cycles * count, limits.record_words + 4) for count in pixels)
         steps = len(pixels) * sum(-(-run.blocks // blocks) for run in shape.runs)
         yield ArrayCut(height, columns, blocks, array, drain, steps)
 

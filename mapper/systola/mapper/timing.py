@@ -74,7 +74,8 @@ class Timing:
         return Durations(cycles.astype(np.float64), self._params.rows + self._params.segments + 6)
 
     def _drain(self, f: Fields) -> Durations:
-        cycles = f["count_n"] * np.maximum(f["count_x"] * f["count_y"], self._params.drain_record_words + 4)
+        pixels = f["count_x"] * f["count_y"] * self._params.drain_word_cycles
+        cycles = f["count_n"] * np.maximum(pixels, self._params.drain_record_words + 4)
         return Durations(cycles.astype(np.float64), _DRAIN_PIPELINE_CYCLES)
 
     def _vector(self, f: Fields) -> Durations:
@@ -86,5 +87,6 @@ class Timing:
         row = np.where(f["column_mode"] != 0, by_column, f["count_x"] * (kernel + f["operand"]))
         looked_up = f["count_x"] * max(1, params.lanes // params.config.vector.table_lanes)
         row = np.where(op == VectorOp.TABLE, looked_up, row)
+        row = np.maximum(row, f["count_x"] * params.vector_word_cycles)
         cycles = f["count_n"] * np.maximum(row * f["count_y"], records) + records
         return Durations(cycles.astype(np.float64), _VECTOR_PIPELINE_CYCLES)

@@ -34,8 +34,9 @@ class _Layer(NamedTuple):
     ``height``, ``width``: of the output before upsampling by ``scale`` pixels for one; ``words``: of the output. ``planes``,
     ``input_height``, ``input_width``: of the input. ``reach_*``: input rows or columns of one output. ``param_words``: of one
     plane, or of all if ``shared``. ``pixel_cycles``: of an output pixel of one plane, unless ``by_column``: then ``kernel_*`` and
-    ``stride_x`` tell. ``loads_input``, ``loads_operand``, ``stages_output``: whether there are buffers for them;
-    ``broadcast``: of the operand, one pixel is enough; the other flags as in Homes.
+    ``stride_x`` tell, and that an output takes ``output_cycles`` at least. ``loads_input``, ``loads_operand``,
+    ``stages_output``: whether there are buffers for them; ``broadcast``: of the operand, one pixel is enough; the other flags as
+    in Homes.
     """
 
     height: int
@@ -54,6 +55,7 @@ class _Layer(NamedTuple):
     param_words: int
     shared: bool
     by_column: bool
+    output_cycles: int
     pixel_cycles: int
     word_cycles: float
     latency: int
@@ -97,11 +99,12 @@ def _layer(shape: VectorShape, params: Params, homes: Homes) -> _Layer:
     if shape.op is VectorOp.TABLE:
         pixel_cycles = max(1, params.lanes // params.config.vector.table_lanes)
     else:
-        pixel_cycles = (height * width + shape.operand) * fy * fx
+        pixel_cycles = height * width + shape.operand
     return _Layer(
         shape.output.height // fy, shape.output.width // fx, fy * fx, shape.output.words, shape.input.planes,
         shape.input.height, shape.input.width, *window.stride, reach_y, reach_x, height, width, shape.param_words,
-        shape.shared_params, column_mode(params, shape.op, window, operand=shape.operand), pixel_cycles, word_cycles(params),
+        shape.shared_params, column_mode(params, shape.op, window, operand=shape.operand), params.vector_word_cycles,
+        max(pixel_cycles, params.vector_word_cycles) * fy * fx, word_cycles(params),
         memory_latency_cycles(params), not homes.input, shape.operand and not homes.operand, shape.broadcast_operand,
         not homes.output, homes.store, homes.handover, homes.by_channels,
     )  # fmt: skip
@@ -187,7 +190,8 @@ def _row_cycles(layer: _Layer, columns: float) -> float:
     """Of one plane's row."""
     if layer.by_column:
         parts = np.ceil(layer.width / columns)
-        return float(((layer.width - parts) * layer.stride_x + parts * layer.kernel_x) * layer.kernel_y)
+        columns_read = (layer.width - parts) * layer.stride_x + parts * layer.kernel_x
+        return float(max(columns_read * layer.kernel_y, layer.width * layer.output_cycles))
     return float(layer.width * layer.pixel_cycles)
 
 

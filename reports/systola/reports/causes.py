@@ -70,8 +70,9 @@ CAUSE_MEANINGS = {
     ),
     Cause.ARRAY: ("It waits while the array multiplies.", "A larger array."),
     Cause.DRAIN: (
-        "It waits while the drain requantizes, a pixel of `array.columns` channels a cycle.",
-        "A larger `memory.accumulator_bytes`: more of the drain is hidden behind the array's work.",
+        "It waits while the drain requantizes, a pixel of `array.columns` channels in `drain_word_cycles`.",
+        "A larger `memory.accumulator_bytes`: more of the drain is hidden behind the array's work. More "
+        "`requantize.lanes`, where they are fewer than the columns.",
     ),
     Cause.VECTOR: (
         "It waits while the vector engine computes.",

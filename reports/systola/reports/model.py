@@ -91,6 +91,7 @@ def build_report(record: RunRecord) -> Report:
         causes=None if explained is None else _named(explained.causes.sum(axis=0), Cause),
         events=None if record.events is None else {event.name: count for event, count in record.events.items()},
         latency_s=latency,
+        clock_source=record.clock_source,
         energy_j=energy.total,
         power_w=_per(energy.total, latency) if latency else None,
         energy=energy.report,

@@ -15,7 +15,10 @@ from systola.hw.registers import CycleClass, Event
 from systola.mapper.image import Image
 from systola.mapper.quantgraph import QuantGraph
 
-__all__ = ["Agreement", "Check", "RunRecord"]
+__all__ = ["DESCRIBED_CLOCK", "Agreement", "Check", "RunRecord"]
+
+DESCRIBED_CLOCK = "as described"
+"""Where the clock comes from if not from place and route."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class RunRecord:
     0; None for backends without time. ``sqnr_db``: per tensor, signal to quantization noise against the float network.
     ``labels_top1``: share of right labels. ``host_seconds``: wall time by stage ("compile", "build", "simulate", "golden", …);
     ``simulated_cycles`` took ``host_seconds["simulate"]``. ``versions``: of Systola, Python, packages and tools.
+    ``clock_source``: where the clock in ``config`` comes from.
     """
 
     network: str
@@ -83,3 +87,4 @@ class RunRecord:
     simulated_cycles: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    clock_source: str = DESCRIBED_CLOCK

@@ -154,18 +154,19 @@ def fits(resources: UnitResources, device: str, lut4_utilization: float = 0.8) -
 
 
 def multipliers(params: Params) -> dict[str, int]:
-    """MULT18X18D by unit: one for a processing element; four for a requantized lane (two for the halves of a sum, one for each
-    operand of stage B); one for a tap of a lane; one for the vector engine's addresses."""
+    """MULT18X18D by unit: one for a processing element; four for a lane that is requantized at once (two for the halves of a sum,
+    one for each operand of stage B); one for a tap of a lane; one for the vector engine's addresses."""
     return {
         "array": params.rows * params.columns,
-        "drain": 4 * params.columns,
-        "vector": (4 + params.taps) * params.lanes + 1,
+        "drain": 4 * params.drain_lanes,
+        "vector": 4 * params.vector_lanes + params.taps * params.lanes + 1,
     }
 
 
 def features(params: Params) -> dict[str, float]:
     """What the terms of the model are products of, and ``queue_units``, which is a parameter alone.
 
+    ``drain_lanes``, ``vector_lanes``: requantized at once; ``waiting_columns``, ``waiting_lanes``: the others of a word.
     ``slots``: sums of a lane in the vector engine. ``joined_bytes``: of a word that several beats make. ``fetch_joined``,
     ``fetch_buffered``: the same for instructions, or the width of the buffer where a beat is more than one. ``queue_deep``,
     ``queue_block``: 1 where an instruction queue is more than one piece of distributed RAM deep, or is block RAM.
@@ -182,6 +183,10 @@ def features(params: Params) -> dict[str, float]:
         "banks": p.banks,
         "address_bits": p.scratchpad_address_bits,
         "multiplier_bits": p.multiplier_bits,
+        "drain_lanes": p.drain_lanes,
+        "vector_lanes": p.vector_lanes,
+        "waiting_columns": p.columns - p.drain_lanes,
+        "waiting_lanes": p.lanes - p.vector_lanes,
         "taps": p.taps,
         "slots": max(1, p.taps),
         "tap_depth": vector.tap_depth,

@@ -27,12 +27,12 @@ TERMS: dict[str, dict[str, tuple[str, ...]]] = {
         "ff": ("1", "address_bits", "array_bits", "columns"),
     },
     "drain": {
-        "logic": ("1", "columns", "columns * multiplier_bits"),
-        "ff": ("1", "columns", "columns * multiplier_bits"),
+        "logic": ("1", "drain_lanes", "drain_lanes * multiplier_bits", "waiting_columns"),
+        "ff": ("1", "columns", "columns * multiplier_bits", "drain_lanes"),
     },
     "vector": {
-        "logic": ("1", "lanes", "lanes * slots", "lanes * multiplier_bits", "lanes * table_lanes"),
-        "ff": ("1", "lanes", "lanes * slots", "lanes * multiplier_bits"),
+        "logic": ("1", "vector_lanes", "vector_lanes * multiplier_bits", "waiting_lanes", "lanes * slots", "lanes * table_lanes"),
+        "ff": ("1", "lanes", "lanes * slots", "lanes * multiplier_bits", "vector_lanes"),
     },
     "load": {
         "logic": ("1", "bus_address_bits", "bus_bytes"),

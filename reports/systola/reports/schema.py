@@ -164,7 +164,8 @@ class Report(_Part):
         description="The judged engine's cycles by root cause: what the engines that it waited for did. They sum to cycles_total."
     )
     events: dict[str, int] | None = Field(description="Accesses counted by the accelerator.")
-    latency_s: float | None = Field(description="cycles_total at the configured clock, host operations excluded.")
+    latency_s: float | None = Field(description="cycles_total at the clock in accelerator, host operations excluded.")
+    clock_source: str = Field(description="Where that clock comes from: the description, or place and route.")
     energy_j: Bounded | None = Field(description="Dynamic energy per inference.")
     power_w: Bounded | None = Field(description="energy_j / latency_s: average dynamic power during an inference.")
     energy: EnergyReport | None

@@ -40,10 +40,10 @@ def _latency(r: Report) -> str:
     mhz = r.accelerator["clock"]["frequency_mhz"]
     varies = r.cycles_min != r.cycles_max
     spread = f" ({count_text(r.cycles_min)} … {count_text(r.cycles_max)} over the samples)" if varies else ""
-    return (
-        f"{r.cycles_total:,} cycles{spread}: {quantity(r.latency_s, 's')} at {mhz:g} MHz; DRAM {r.dram_bytes_per_cycle:g} bytes "
-        f"a cycle, {r.dram_latency_cycles} cycles latency"
-    )
+    memory = f"DRAM {r.dram_bytes_per_cycle:g} bytes a cycle, {r.dram_latency_cycles} cycles latency"
+    if r.backend == "board":
+        memory = "the memory is the board's"
+    return f"{r.cycles_total:,} cycles{spread}: {quantity(r.latency_s, 's')} at {mhz:g} MHz, {r.clock_source}; {memory}"
 
 
 def _array(r: Report) -> str:

@@ -21,11 +21,14 @@ _NO_ENGINE = 7
 
 
 class InterpDevice:
-    """An accelerator that executes programs at once. ``order_seed``: see Interpreter.run."""
+    """An accelerator that executes programs at once. ``order_seed``: see Interpreter.run. ``memory``: the DRAM, else a new one of
+    ``dram_bytes``; its bus address is 0."""
 
-    def __init__(self, params: Params, dram_bytes: int, order_seed: int | None = None) -> None:
+    def __init__(
+        self, params: Params, dram_bytes: int, order_seed: int | None = None, *, memory: NDArray[np.uint8] | None = None
+    ) -> None:
         self._params = params
-        self._memory = np.zeros(dram_bytes, dtype=np.uint8)
+        self._memory = np.zeros(dram_bytes, dtype=np.uint8) if memory is None else memory
         self._interpreter = Interpreter(params, self._memory)
         self._order_seed = order_seed
         self._registers = {_ADDRESS[name]: value for name, value in _identity(params).items()}
@@ -34,6 +37,11 @@ class InterpDevice:
     def memory(self) -> NDArray[np.uint8]:
         """The DRAM's bytes."""
         return self._memory
+
+    @property
+    def memory_address(self) -> int:
+        """The DRAM's bus address; DRAM_BASE is not looked at."""
+        return 0
 
     def read_registers(self, addresses: Sequence[int]) -> list[int]:
         """Values of registers; counters of cycles are zero."""

@@ -11,6 +11,7 @@ from systola.mapper.quantize import Method
 __all__ = ["default_space"]
 
 TAPS = (0, 1, 3)
+REQUANTIZE_LANES = (2, 4, 8, 64)
 FEWER_MULTIPLIER_BITS = (4, 2, 0)
 CONSTRAINTS = (
     "memory.scratchpad_bytes >= 16 * memory.scratchpad_banks * array.rows",
@@ -35,6 +36,7 @@ def default_space(base_name: str, base: Config, *, quantization: bool, calibrate
         "bus.data_bytes": _around(base.bus.data_bytes, 2, 4, 128),
         "vector.depthwise_taps": tuple(sorted({*TAPS, base.vector.depthwise_taps})),
         "vector.table_lanes": _around(base.vector.table_lanes, 2, 1, 64),
+        "requantize.lanes": REQUANTIZE_LANES,
         "queue.units": _around(base.queue.units, 2, 4, 256),
     }
     if quantization:

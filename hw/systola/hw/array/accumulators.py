@@ -25,6 +25,10 @@ def accumulate_layout(params: Params) -> data.StructLayout:
     })
 
 
+_ATTRIBUTES = {"no_rw_check": 1}
+"""No word is read in the cycle in which it is written: block memory then needs no logic to read what was there before."""
+
+
 class Accumulators(Component):
     """Adds each pixel's sums to its word, or replaces it.
 
@@ -80,17 +84,18 @@ class Accumulators(Component):
         ]
         array_word = Signal.like(words[0], name="array_word", reset_less=True)
         live, pixel = stages[0]
-        with m.If(live & ~pixel.overwrite):
+        with m.If(live):
             m.d.sync += array_word.eq(Mux(pixel.acc_address[-1], words[1], words[0]))
+            with m.If(pixel.overwrite):  # cleared, instead of an AND before the sum: that a register does without logic
+                m.d.sync += array_word.eq(0)
         drained, drained_half = Signal(), Signal()
         m.d.sync += drained.eq(served)
         with m.If(served):
             m.d.sync += drained_half.eq(drain_half)
         with m.If(drained):
             m.d.sync += self.drain.data.eq(Mux(drained_half, words[1], words[0]))
-        live, pixel = stages[1]
-        with m.If(live):
-            m.d.sync += total.eq(self._total(array_word, pixel.overwrite))
+        with m.If(stages[1][0]):
+            m.d.sync += total.eq(self._total(array_word))
         m.d.comb += self.busy.eq(self.ask | Cat(stage for stage, _ in stages).any())
         live, pixel = stages[2]
         m.d.comb += self.writes.eq(live)
@@ -116,7 +121,7 @@ class Accumulators(Component):
         live, written = stages[2]
         words: list[Value] = []
         for half in range(2):
-            memory = Memory(shape=bits, depth=self.params.accumulator_half_words, init=[])
+            memory = Memory(shape=bits, depth=self.params.accumulator_half_words, init=[], attrs=_ATTRIBUTES)
             m.submodules[f"half_{half}"] = memory
             read, write = memory.read_port(), memory.write_port()
             by_array = self.ask & ~self.pixel.overwrite & (self.pixel.acc_address[-1] == half)
@@ -131,12 +136,11 @@ class Accumulators(Component):
             words.append(read.data)
         return words, total
 
-    def _total(self, word: Value, overwrite: Value) -> Value:
-        """Per column: the word, or zero where it is overwritten, plus the sums."""
+    def _total(self, word: Value) -> Value:
+        """Per column: the word, or the zero in its place, plus the sums."""
         totals = []
-        keep = ~overwrite
         for column in range(self.params.columns):
-            old = word.word_select(column, ACCUMULATOR_BITS) & keep.replicate(ACCUMULATOR_BITS)
+            old = word.word_select(column, ACCUMULATOR_BITS)
             new = self.sums.word_select(column, self.params.partial_sum_bits).as_signed()
             totals.append((old + new)[:ACCUMULATOR_BITS])
         return Cat(totals)

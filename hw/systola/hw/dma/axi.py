@@ -6,10 +6,10 @@ from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.dma.ports import ReadPortSignature, WritePortSignature
+from systola.hw.dma.queue import Queue
 from systola.hw.dma.slices import Skid
 from systola.hw.interfaces import Axi4ReadSignature, Axi4WriteSignature
 from systola.hw.isa import Engine
@@ -70,22 +70,22 @@ class ReadChannel(wiring.Component):
         """A queue of the addresses in flight per user; their room is what bounds the bursts in flight."""
         m = Module()
         bus = self._params.config.bus
-        m.submodules.fetch_queue = fetch_queue = SyncFIFO(width=bus.address_bits, depth=FETCH_OUTSTANDING)
-        m.submodules.load_queue = load_queue = SyncFIFO(width=bus.address_bits, depth=bus.read_outstanding)
+        m.submodules.fetch_queue = fetch_queue = Queue(bus.address_bits, FETCH_OUTSTANDING)
+        m.submodules.load_queue = load_queue = Queue(bus.address_bits, bus.read_outstanding)
         self._request(m, fetch_queue, load_queue)
         self._respond(m, fetch_queue, load_queue)
-        m.d.comb += self.idle.eq(~fetch_queue.r_rdy & ~load_queue.r_rdy)
+        m.d.comb += self.idle.eq(~fetch_queue.o.valid & ~load_queue.o.valid)
         return m
 
-    def _request(self, m: Module, fetch_queue: SyncFIFO, load_queue: SyncFIFO) -> None:
+    def _request(self, m: Module, fetch_queue: Queue, load_queue: Queue) -> None:
         """The register of AR, filled when it is empty or accepted."""
         free, take_fetch, take_load = Signal(), Signal(), Signal()
         fetch, load, bus = self.fetch.request, self.load.request, self.bus
         m.d.comb += [
             free.eq((~bus.ar_valid | bus.ar_ready) & ~self.abort),
-            fetch.ready.eq(free & fetch_queue.w_rdy & (self.fetch_urgent | ~load.valid)),
+            fetch.ready.eq(free & fetch_queue.i.ready & (self.fetch_urgent | ~load.valid)),
             take_fetch.eq(fetch.valid & fetch.ready),
-            load.ready.eq(free & load_queue.w_rdy & ~(self.fetch_urgent & fetch.valid & fetch_queue.w_rdy)),
+            load.ready.eq(free & load_queue.i.ready & ~(self.fetch_urgent & fetch.valid & fetch_queue.i.ready)),
             take_load.eq(load.valid & load.ready),
         ]
         with m.If(~bus.ar_valid | bus.ar_ready):
@@ -94,7 +94,7 @@ class ReadChannel(wiring.Component):
             (take_fetch, fetch, fetch_queue, FETCH_ID),
             (take_load, load, load_queue, LOAD_ID),
         ):
-            m.d.comb += [queue.w_data.eq(user.payload.address), queue.w_en.eq(take)]
+            m.d.comb += [queue.i.payload.eq(user.payload.address), queue.i.valid.eq(take)]
             with m.If(take):
                 m.d.sync += [
                     bus.ar_addr.eq(user.payload.address),
@@ -103,7 +103,7 @@ class ReadChannel(wiring.Component):
                 ]
         m.d.sync += self.request.eq(bus.ar_valid & bus.ar_ready)
 
-    def _respond(self, m: Module, fetch_queue: SyncFIFO, load_queue: SyncFIFO) -> None:
+    def _respond(self, m: Module, fetch_queue: Queue, load_queue: Queue) -> None:
         """Beats go to the user that their id names; the last one ends the oldest burst of that user."""
         layout = data.StructLayout({"data": 8 * self._params.bus_bytes, "last": 1, "bad": 1, "id": 1})
         m.submodules.skid = skid = Skid(layout)
@@ -120,14 +120,14 @@ class ReadChannel(wiring.Component):
             self.fetch.beats.payload.eq(beat.data),
             skid.o.ready.eq(self.abort | Mux(to_load, self.load.beats.ready, self.fetch.beats.ready)),
             moves.eq(skid.o.valid & skid.o.ready),
-            load_queue.r_en.eq(moves & beat.last & to_load),
-            fetch_queue.r_en.eq(moves & beat.last & ~to_load),
+            load_queue.o.ready.eq(moves & beat.last & to_load),
+            fetch_queue.o.ready.eq(moves & beat.last & ~to_load),
         ]
         bad = moves & beat.bad & ~self.abort
         m.d.sync += [self.error.eq(bad), self.beat.eq(moves), self.fetch_beat.eq(moves & ~to_load)]
         with m.If(bad):
             m.d.sync += [
-                self.error_address.eq(Mux(to_load, load_queue.r_data, fetch_queue.r_data)),
+                self.error_address.eq(Mux(to_load, load_queue.o.payload, fetch_queue.o.payload)),
                 self.error_engine.eq(Mux(to_load, Engine.LOAD, NO_ENGINE)),
             ]
 
@@ -168,26 +168,26 @@ class WriteChannel(wiring.Component):
         m = Module()
         bus = self._params.config.bus
         flight = data.StructLayout({"address": bus.address_bits, "last": 1})
-        m.submodules.flights = flights = SyncFIFO(width=flight.size, depth=bus.write_outstanding)
-        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=bus.write_outstanding)
+        m.submodules.flights = flights = Queue(flight.size, bus.write_outstanding)
+        m.submodules.lengths = lengths = Queue(8, bus.write_outstanding)
         self._request(m, flights, lengths)
         self._send(m, lengths)
-        self._respond(m, data.View(flight, flights.r_data), flights)
-        m.d.comb += self.idle.eq(~flights.r_rdy & ~lengths.r_rdy & ~self.bus.aw_valid & ~self.bus.w_valid)
+        self._respond(m, data.View(flight, flights.o.payload), flights)
+        m.d.comb += self.idle.eq(~flights.o.valid & ~lengths.o.valid & ~self.bus.aw_valid & ~self.bus.w_valid)
         return m
 
-    def _request(self, m: Module, flights: SyncFIFO, lengths: SyncFIFO) -> None:
+    def _request(self, m: Module, flights: Queue, lengths: Queue) -> None:
         """The register of AW. ``lengths`` is emptied before ``flights``, so it has room where that has."""
         request, bus = self.store.request, self.bus
         free, take = Signal(), Signal()
         m.d.comb += [
             free.eq(~bus.aw_valid | bus.aw_ready),
-            request.ready.eq(free & flights.w_rdy & ~self.abort),
+            request.ready.eq(free & flights.i.ready & ~self.abort),
             take.eq(request.valid & request.ready),
-            flights.w_data.eq(Cat(request.payload.address, request.payload.last)),
-            flights.w_en.eq(take),
-            lengths.w_data.eq(request.payload.length),
-            lengths.w_en.eq(take),
+            flights.i.payload.eq(Cat(request.payload.address, request.payload.last)),
+            flights.i.valid.eq(take),
+            lengths.i.payload.eq(request.payload.length),
+            lengths.i.valid.eq(take),
         ]
         with m.If(free):
             m.d.sync += bus.aw_valid.eq(take)
@@ -195,17 +195,17 @@ class WriteChannel(wiring.Component):
             m.d.sync += [bus.aw_addr.eq(request.payload.address), bus.aw_len.eq(request.payload.length)]
         m.d.sync += self.request.eq(bus.aw_valid & bus.aw_ready)
 
-    def _send(self, m: Module, lengths: SyncFIFO) -> None:
+    def _send(self, m: Module, lengths: Queue) -> None:
         """The register of W; the guard counts the beats of a burst itself, so it knows what is owed."""
         beats, bus = self.store.beats, self.bus
         sent = Signal(8)  # beats of the oldest burst in ``lengths``
         free, send, last = Signal(), Signal(), Signal()
         m.d.comb += [
-            free.eq((~bus.w_valid | bus.w_ready) & lengths.r_rdy),
+            free.eq((~bus.w_valid | bus.w_ready) & lengths.o.valid),
             beats.ready.eq(free & ~self.abort),
             send.eq(free & (beats.valid | self.abort)),
-            last.eq(sent == lengths.r_data),
-            lengths.r_en.eq(send & last),
+            last.eq(sent == lengths.o.payload),
+            lengths.o.ready.eq(send & last),
         ]
         with m.If(~bus.w_valid | bus.w_ready):
             m.d.sync += bus.w_valid.eq(send)
@@ -219,12 +219,12 @@ class WriteChannel(wiring.Component):
             m.d.sync += bus.w_data.eq(beats.payload.data)
         m.d.sync += self.beat.eq(bus.w_valid & bus.w_ready)
 
-    def _respond(self, m: Module, flight: Any, flights: SyncFIFO) -> None:
+    def _respond(self, m: Module, flight: Any, flights: Queue) -> None:
         """B is always taken, and looked at a cycle later."""
         arrived, bad = Signal(), Signal()
         m.d.comb += [
             self.bus.b_ready.eq(1),
-            flights.r_en.eq(arrived),
+            flights.o.ready.eq(arrived),
             self.store.acknowledged.eq(arrived & ~bad),
             self.store.acknowledged_last.eq(arrived & ~bad & flight.last),
         ]

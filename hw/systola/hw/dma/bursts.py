@@ -25,7 +25,7 @@ class BurstSplitter(wiring.Component):
     All counts inside are in beats minus one. The longest burst that may begin at a beat is ``burst_beats``, unless the beat
     lies in the last ``burst_beats`` of its page, at place ``low`` of them: then it is ``burst_beats − low``, which minus one is
     ``~low``: no subtraction. After such a burst a page begins; after one of ``burst_beats``, ``low`` is as before. So the next
-    limit never waits for an addition.
+    limit never waits for an addition, and the address above ``low`` grows by one with every burst.
     """
 
     rows: Any
@@ -71,8 +71,10 @@ class BurstSplitter(wiring.Component):
                 last.eq(self.rows.payload.last),
             ]
         with m.Elif(self.bursts.ready & valid):
+            low, high = address[:low_bits], address[low_bits:]
             m.d.sync += [
-                address.eq(_minus(address, ~_extend(limit, len(address)))),
+                low.eq(low & ~self._page_end(address, 0).replicate(low_bits)),
+                high.eq(high + 1),
                 left.eq(left + ~_extend(limit, len(left))),
                 limit.eq(self._limit(address, page_end=1)),
             ]
@@ -91,11 +93,14 @@ class BurstSplitter(wiring.Component):
     def _limit(self, address: Value, page_end: int) -> Value:
         """Longest burst, minus one, from beat ``address``; with ``page_end`` 1, after the longest burst from there."""
         low_bits = exact_log2(self._chunk)
+        return ~(address[:low_bits] & self._page_end(address, page_end).replicate(low_bits))
+
+    def _page_end(self, address: Value, before: int) -> Value:
+        """Whether ``address`` lies in the last ``burst_beats`` of its page, or so many (0 or 1) chunks before."""
+        low_bits = exact_log2(self._chunk)
         page_bits = exact_log2(PAGE_BYTES // self._params.bus_bytes)
-        low, high = address[:low_bits], address[low_bits:page_bits]
         chunks = 1 << page_bits - low_bits
-        at_end: Value | int = high == chunks - 1 - page_end if chunks > page_end else 0
-        return ~(low & Mux(at_end, _ones(low_bits), 0))
+        return address[low_bits:page_bits] == chunks - 1 - before if chunks > before else Const(0, 1)
 
 
 def _ones(width: int) -> Value:
@@ -104,7 +109,3 @@ def _ones(width: int) -> Value:
 
 def _extend(value: Value, width: int) -> Value:
     return Cat(value, Const(0, width - len(value)))
-
-
-def _minus(a: Value, b: Value) -> Value:
-    return (a - b)[: len(a)]

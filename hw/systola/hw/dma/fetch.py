@@ -6,13 +6,15 @@ from typing import Any, cast
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from systola.hw.dma.bursts import BurstSplitter
 from systola.hw.dma.packing import Unpack
 from systola.hw.dma.ports import ReadPortSignature
+from systola.hw.dma.queue import Queue
 from systola.hw.isa import ENGINES, UNIT_BYTES, Engine, Opcode, instruction_units
 from systola.hw.latencies import FETCH_CHUNK_BEATS, FETCH_CHUNK_BYTES, FETCH_OUTSTANDING
 from systola.hw.params import Params
@@ -21,6 +23,8 @@ __all__ = ["WORD_BYTES", "ChunkPlanner", "Fetch", "chunk_bytes", "streams_layout
 
 WORD_BYTES = 16
 """Instructions travel to the queues in words of this size, lowest first."""
+
+_NUMBER_BITS = max(ENGINES).bit_length()
 
 streams_layout = data.ArrayLayout(32, len(ENGINES))
 """A number of 32 bits for each engine's stream."""
@@ -84,40 +88,43 @@ class ChunkPlanner(wiring.Component):
         """Choose a stream; find the chunk's size; hand it over; let the counts settle."""
         m = Module()
         granules = 32 - self._granule_bits
-        # Of each stream: the next granule, the granules left, minus one; are there any; was there no chunk yet.
-        at = [Signal(granules, name=f"at_{e.name.lower()}") for e in ENGINES]
-        left = [Signal(granules, name=f"left_{e.name.lower()}") for e in ENGINES]
+        # Of each stream: are there granules left; was there no chunk yet.
         more, fresh = Signal(len(ENGINES)), Signal(len(ENGINES), init=(1 << len(ENGINES)) - 1)
         wanting, taken = self._room(m, more)
-        chosen_at, chosen_left = Signal(granules), Signal(granules)
+        # Of the stream in hand: the next granule, the granules left minus one; but before its first chunk all of them.
+        at, left, first = Signal(granules), Signal(granules), Signal()
         final = Signal()
         with m.If(self.start):
-            for e in ENGINES:
-                size = self.sizes[e][self._granule_bits :]
-                m.d.sync += [at[e].eq(self.addresses[e][self._granule_bits :]), left[e].eq(size - 1), more[e].eq(size != 0)]
+            m.d.sync += more.eq(self._sized())
         with m.FSM():
             with m.State("CHOOSE"):
-                self._choose(m, wanting, (at, chosen_at), (left, chosen_left))
+                nearest = self._choose(m, wanting)
                 with m.If(wanting.any()):
+                    m.d.sync += [self.engine.eq(nearest), first.eq((fresh & nearest).any())]
                     m.next = "SIZE"
             with m.State("SIZE"):
-                self._size(m, chosen_at, chosen_left, (fresh & self.engine).any(), final)
+                self._size(m, at, left, first, final)
                 m.d.sync += self.chunks.valid.eq(1)
                 m.next = "HAND"
             with m.State("HAND"), m.If(self.chunks.ready):
                 m.d.comb += taken.eq(1)
-                m.d.sync += [self.chunks.valid.eq(0), fresh.eq(fresh & ~self.engine)]
-                size = self.chunks.payload.words_minus_one[self._words_bits - self._chunk_bits :]
-                for e in ENGINES:
-                    with m.If(self.engine[e]):
-                        m.d.sync += [at[e].eq(chosen_at + size + 1), left[e].eq(chosen_left - size - 1), more[e].eq(~final)]
+                m.d.sync += [
+                    self.chunks.valid.eq(0),
+                    fresh.eq(fresh & ~self.engine),
+                    more.eq(more & ~(self.engine & final.replicate(len(ENGINES)))),
+                ]
                 m.next = "SETTLE"
             with m.State("SETTLE"):
                 m.next = "CHOOSE"
+        self._progress(m, nearest, fresh, taken, (at, left, first))
         return m
 
-    def _choose(self, m: Module, wanting: Value, *choices: tuple[list[Signal], Signal]) -> None:
-        """The next engine after the last one that wants a chunk, and its numbers."""
+    def _sized(self) -> Value:
+        """Bit e: stream e has bytes."""
+        return Cat(size[self._granule_bits :].any() for size in self.sizes)
+
+    def _choose(self, m: Module, wanting: Value) -> Signal:
+        """The next engine after the last one that wants a chunk; none if none does."""
         count = len(ENGINES)
         nearest = Signal(count)
         with m.Switch(self.engine):
@@ -126,24 +133,39 @@ class ChunkPlanner(wiring.Component):
                     for distance in reversed(range(1, count + 1)):
                         with m.If(wanting[(last + distance) % count]):
                             m.d.comb += nearest.eq(1 << (last + distance) % count)
-        with m.If(wanting.any()):
-            m.d.sync += self.engine.eq(nearest)
+        return nearest
+
+    def _progress(self, m: Module, nearest: Signal, fresh: Signal, taken: Signal, hand: tuple[Signal, Signal, Signal]) -> None:
+        """``at`` and ``left`` of the streams are in a memory from their first chunks on; before that, they are the registers'."""
+        at, left, first = hand
+        granules = len(at)
+        m.submodules.memory = memory = Memory(shape=2 * granules, depth=1 << _NUMBER_BITS, init=[])
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        size = self.chunks.payload.words_minus_one[self._words_bits - self._chunk_bits :]
+        m.d.comb += [
+            read.addr.eq(_number(nearest)),
+            write.addr.eq(_number(self.engine)),
+            write.data.eq(Cat((at + size + 1)[:granules], (left + ~_extend(Mux(first, 1, size), granules))[:granules])),
+            write.en.eq(taken),
+        ]
+        begins = Signal(2 * granules)
         with m.Switch(nearest):
             for e in ENGINES:
                 with m.Case(1 << e):
-                    m.d.sync += [chosen.eq(numbers[e]) for numbers, chosen in choices]
+                    m.d.comb += begins.eq(Cat(self.addresses[e][self._granule_bits :], self.sizes[e][self._granule_bits :]))
+        with m.If(nearest.any()):
+            m.d.sync += Cat(at, left).eq(Mux((nearest & fresh).any(), begins, read.data))
 
-    def _size(self, m: Module, at: Signal, left: Signal, fresh: Value, final: Signal) -> None:
+    def _size(self, m: Module, at: Signal, left: Signal, first: Signal, final: Signal) -> None:
         """A granule at first, then a chunk, but no more than is left."""
         bits = self._chunk_bits
         low, high = left[:bits], left[bits:].any()
-        ends = ~high & ~(fresh & low.any())
-        size = Mux(fresh, 0, Mux(high, (1 << bits) - 1, low))[:bits]
+        size = Mux(first, 0, Mux(high, (1 << bits) - 1, low))[:bits]
         chunk = self.chunks.payload
         m.d.sync += [
-            final.eq(ends),
+            final.eq(Mux(first, ~left[1:].any(), ~high)),
             chunk.words_minus_one.eq(Cat(Const(-1, self._words_bits - bits), size)),
-            chunk.address.eq(self.dram_base + Cat(Const(0, self._granule_bits), at)),
+            chunk.address.eq(Cat(self.dram_base[: self._granule_bits], self.dram_base[self._granule_bits :] + at)),
         ]
 
     def _room(self, m: Module, more: Signal) -> tuple[Signal, Signal]:
@@ -154,9 +176,11 @@ class ChunkPlanner(wiring.Component):
         chunk = 1 << self._words_bits
         for e in ENGINES:
             used = Signal(range(depth + 1), name=f"used_{e.name.lower()}")
-            asked = Mux(taken & self.engine[e], self.chunks.payload.words_minus_one + 1, 0)
-            with m.If((taken & self.engine[e]) | self.freed[e]):
-                m.d.sync += used.eq(used + asked - self.freed[e])
+            # What is asked for, minus one, or minus one: and one more by way of a carry.
+            asked, freed = taken & self.engine[e], self.freed[e]
+            change = Mux(asked, _extend(self.chunks.payload.words_minus_one, len(used)), freed.replicate(len(used)))
+            with m.If(asked | freed):
+                m.d.sync += used.eq((Cat(1, used) + Cat(asked & ~freed, change))[1:])
             m.d.comb += [room[e].eq(used <= depth - chunk), low[e].eq(used < chunk)]
         m.d.comb += pressing.eq(more & room & low)
         m.d.sync += [
@@ -164,9 +188,8 @@ class ChunkPlanner(wiring.Component):
             wanting.eq(Mux(pressing.any(), pressing, Mux(self._begun(m), more & room, 0))),
         ]
         with m.If(self.start):
-            m.d.sync += wanting.eq(Cat(size[self._granule_bits :].any() for size in self.sizes))
+            m.d.sync += wanting.eq(self._sized())
         return wanting, taken
-
 
     def _begun(self, m: Module) -> Value:
         """The load engine has its first instruction, so the word after it has left the queue; or it never gets one."""
@@ -178,6 +201,15 @@ class ChunkPlanner(wiring.Component):
         with m.If(self.start):
             m.d.sync += begun.eq(self.sizes[Engine.LOAD] == 0)
         return begun
+
+
+def _number(one_hot: Value) -> Value:
+    """Which bit is 1; 0 if none is."""
+    return Cat(Cat(one_hot[e] for e in ENGINES if e >> place & 1).any() for place in range(_NUMBER_BITS))
+
+
+def _extend(value: Value, width: int) -> Value:
+    return Cat(value, Const(0, width - len(value)))
 
 
 class Fetch(wiring.Component):
@@ -220,7 +252,7 @@ class Fetch(wiring.Component):
         m.submodules.planner = planner = ChunkPlanner(params)
         m.submodules.splitter = splitter = BurstSplitter(params, WORD_BYTES, _chunk_bits(params), burst_beats)
         # As many as there are bursts in flight, and those in the planner and the splitter: it is never full for long.
-        m.submodules.flights = flights = SyncFIFO(width=_flight_layout(params).size, depth=FETCH_OUTSTANDING + 2)
+        m.submodules.flights = flights = Queue(_flight_layout(params).size, FETCH_OUTSTANDING + 2)
         row, chunk = splitter.rows, planner.chunks
         m.d.comb += [
             planner.start.eq(self.start),
@@ -229,31 +261,31 @@ class Fetch(wiring.Component):
             planner.sizes.eq(self.stream_bytes),
             planner.freed.eq(self.freed),
             self.urgent.eq(planner.urgent),
-            row.valid.eq(chunk.valid & flights.w_rdy),
+            row.valid.eq(chunk.valid & flights.i.ready),
             row.payload.address.eq(chunk.payload.address),
             row.payload.words_minus_one.eq(chunk.payload.words_minus_one),
-            chunk.ready.eq(row.ready & flights.w_rdy),
-            flights.w_en.eq(chunk.valid & chunk.ready),
-            flights.w_data.eq(Cat(planner.engine, chunk.payload.words_minus_one)),
+            chunk.ready.eq(row.ready & flights.i.ready),
+            flights.i.valid.eq(chunk.valid & chunk.ready),
+            flights.i.payload.eq(Cat(planner.engine, chunk.payload.words_minus_one)),
         ]
         wiring.connect(m, splitter.bursts, wiring.flipped(self.read.request))
         self._unpack(m, flights)
         return m
 
-    def _unpack(self, m: Module, flights: SyncFIFO) -> None:
+    def _unpack(self, m: Module, flights: Queue) -> None:
         """Words of one chunk after the other; ``engine`` is that of the chunk in hand."""
-        flight = data.View(_flight_layout(self._params), flights.r_data)
+        flight = data.View(_flight_layout(self._params), flights.o.payload)
         m.submodules.unpack = unpack = Unpack(self._params.bus_bytes, WORD_BYTES, _chunk_bits(self._params))
         engine = Signal(len(ENGINES))
         m.d.comb += [
-            unpack.rows.valid.eq(flights.r_rdy),
+            unpack.rows.valid.eq(flights.o.valid),
             unpack.rows.payload.words_minus_one.eq(flight.words_minus_one),
-            flights.r_en.eq(unpack.rows.ready),
+            flights.o.ready.eq(unpack.rows.ready),
             unpack.words.ready.eq(1),
             self.word.eq(unpack.words.payload.data),
             self.put.eq(Mux(unpack.words.valid, engine, 0)),
         ]
-        with m.If(flights.r_rdy & unpack.rows.ready):
+        with m.If(flights.o.valid & unpack.rows.ready):
             m.d.sync += engine.eq(flight.engine)
         self._take_beats(m, unpack.beats)
 

@@ -6,13 +6,13 @@ from typing import Any, cast
 
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from systola.hw.dma.bursts import BurstSplitter
 from systola.hw.dma.packing import Unpack
 from systola.hw.dma.ports import ReadPortSignature, positions, row_layout
+from systola.hw.dma.queue import Queue
 from systola.hw.dma.rows import RowWalker
 from systola.hw.interfaces import EngineSignature, ScratchpadWriteSignature
 from systola.hw.isa import Opcode
@@ -58,22 +58,22 @@ class RowFork(wiring.Component):
         """Both sides take the row in the same cycle."""
         m = Module()
         layout = piece_layout(self._params)
-        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=self._depth)
+        m.submodules.queue = queue = Queue(layout.size, self._depth)
         row = self.rows.payload
         word, beat = exact_log2(self._params.lanes), exact_log2(self._params.bus_bytes)
-        piece = data.View(layout, queue.w_data)
+        piece = data.View(layout, queue.i.payload)
         m.d.comb += [
             self.bursts_of.payload.eq(row),
-            self.bursts_of.valid.eq(self.rows.valid & queue.w_rdy),
-            self.rows.ready.eq(self.bursts_of.ready & queue.w_rdy),
-            queue.w_en.eq(self.rows.valid & self.bursts_of.ready),
+            self.bursts_of.valid.eq(self.rows.valid & queue.i.ready),
+            self.rows.ready.eq(self.bursts_of.ready & queue.i.ready),
+            queue.i.valid.eq(self.rows.valid & self.bursts_of.ready),
             piece.sp_address.eq(row.sp_address),
             piece.words_minus_one.eq(row.words_minus_one),
             piece.position.eq(row.address[word:beat] if beat > word else 0),
             piece.last.eq(row.last),
-            self.pieces.payload.as_value().eq(queue.r_data),
-            self.pieces.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.pieces.ready),
+            self.pieces.payload.as_value().eq(queue.o.payload),
+            self.pieces.valid.eq(queue.o.valid),
+            queue.o.ready.eq(self.pieces.ready),
         ]
         return m
 

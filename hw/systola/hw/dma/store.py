@@ -6,13 +6,13 @@ from typing import Any, cast
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.dma.bursts import BurstSplitter
 from systola.hw.dma.load import RowFork, piece_layout
 from systola.hw.dma.packing import Pack, placed_word_layout
 from systola.hw.dma.ports import WritePortSignature
+from systola.hw.dma.queue import Queue
 from systola.hw.dma.rows import RowWalker
 from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES, EngineSignature, ScratchpadReadSignature
 from systola.hw.isa import Opcode
@@ -55,24 +55,24 @@ class WordReader(wiring.Component):
         """Address and counter of the row; places; the word's companions delayed as long as the word."""
         m = Module()
         layout = placed_word_layout(self._params)
-        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=STORE_WORD_QUEUE_DEPTH)
+        m.submodules.queue = queue = Queue(layout.size, STORE_WORD_QUEUE_DEPTH)
         used = Signal(range(STORE_WORD_QUEUE_DEPTH + 1))
         accept, free = Signal(), Signal()
         m.d.comb += [
             free.eq(used != STORE_WORD_QUEUE_DEPTH),
             self.read.valid.eq(self.active & free),
             accept.eq(self.read.valid & self.read.ready),
-            self.words.valid.eq(queue.r_rdy),
-            self.words.payload.as_value().eq(queue.r_data),
-            queue.r_en.eq(self.words.ready),
+            self.words.valid.eq(queue.o.valid),
+            self.words.payload.as_value().eq(queue.o.payload),
+            queue.o.ready.eq(self.words.ready),
             self.in_flight.eq(used != 0),
         ]
         m.d.sync += used.eq(used + accept - (self.words.valid & self.words.ready))
         position, final = self._walk(m, accept)
         arrived, place, end = _delay(m, SCRATCHPAD_READ_LATENCY_CYCLES, accept, position, final)
-        word = data.View(layout, queue.w_data)
+        word = data.View(layout, queue.i.payload)
         m.d.comb += [
-            queue.w_en.eq(arrived),
+            queue.i.valid.eq(arrived),
             word.data.eq(self.read.data),
             word.position.eq(place),
             word.final.eq(end),

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value
-from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Component, Out, connect, flipped
 
 from systola.hw.drain.planner import BlockPlanner
@@ -33,7 +32,7 @@ from systola.hw.isa import Opcode
 from systola.hw.latencies import BUFFERED_FIFO_LATENCY_CYCLES, DRAIN_OUTPUT_WORDS, DRAIN_RECORD_LEAD_CYCLES, POST_LATENCY_CYCLES
 from systola.hw.loops import LoopLevel, LoopNest, LoopTrack
 from systola.hw.params import Params
-from systola.hw.post import PostPipeline
+from systola.hw.post import BlockQueue, PostPipeline
 from systola.hw.registers import CycleClass
 
 __all__ = ["RETIRE_LATENCY_CYCLES", "START_LATENCY_CYCLES", "DrainEngine"]
@@ -46,10 +45,11 @@ RETIRE_LATENCY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES + POST_LATENCY_CYCLES + 
 
 
 class DrainEngine(Component):
-    """Requantizes accumulators into scratchpad words; one pixel of ``columns`` channels a cycle.
+    """Requantizes accumulators into scratchpad words; a pixel of ``columns`` channels in ``drain_word_cycles`` cycles.
 
-    Blocks of ``record_words + 4`` pixels or more follow each other without a bubble, within an instruction and from one to
-    the next. With a residual, loading the next block's records takes the read port for ``record_words`` cycles.
+    Where that is one cycle, blocks of ``record_words + 4`` pixels or more follow each other without a bubble, within an
+    instruction and from one to the next. With a residual, loading the next block's records takes the read port for
+    ``record_words`` cycles.
     An instruction retires in the cycle after its last write was accepted.
     """
 
@@ -74,15 +74,18 @@ class DrainEngine(Component):
         m.submodules.planner = planner = BlockPlanner(params)
         m.submodules.residual = residual = ResidualReader(params)
         m.submodules.walker = walker = self._walker()
-        m.submodules.post = post = PostPipeline(params.columns, params.lanes, params.multiplier_bits)
+        m.submodules.post = post = PostPipeline(
+            params.columns, params.lanes, params.multiplier_bits, lanes_at_once=params.drain_lanes
+        )
         connect(m, flipped(self.control.instruction), planner.instruction)
         room, outstanding = self._output(m, walker, planner, post)
         self._begin_blocks(m, planner, residual, walker)
         operand = Signal()  # the block being walked has a residual
         with m.If(planner.start):
             m.d.sync += operand.eq(planner.block.operand)
+        pacing = self._pace(m, walker.advance | planner.start)
         m.d.comb += [
-            self.acc.valid.eq(walker.active & room & (residual.available | ~operand)),
+            self.acc.valid.eq(walker.active & room & (residual.available | ~operand) & ~pacing),
             walker.advance.eq(self.acc.valid & self.acc.ready),
             residual.use.eq(walker.advance & operand),
             residual.take.eq(post.operand_take & post.operand_used),
@@ -94,8 +97,20 @@ class DrainEngine(Component):
         ]
         m.d.sync += post.i_valid.eq(self._delayed(m, walker.advance, ACCUMULATOR_READ_LATENCY_CYCLES - 1))
         self._share_read_port(m, planner, residual, post)
-        self._classify(m, planner, walker, outstanding, room)
+        self._classify(m, planner, walker, outstanding, room, pacing)
         return m
+
+    def _pace(self, m: Module, begins: Value) -> Value:
+        """Whether a pixel, or a block's start, was less than ``drain_word_cycles`` ago: the post pipeline is not free yet."""
+        cycles = self._params.drain_word_cycles
+        if cycles == 1:
+            return C(0, 1)
+        left = Signal(range(cycles))
+        with m.If(begins):
+            m.d.sync += left.eq(cycles - 1)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        return left != 0
 
     def _walker(self) -> LoopNest:
         address_bits = self._params.scratchpad_address_bits
@@ -146,8 +161,8 @@ class DrainEngine(Component):
         with m.If(planner.start):
             m.d.sync += group.eq(planner.block.group), last.eq(planner.block.last)
         destination = Cat(walker.values.dst, group, last & walker.done)
-        m.submodules.destinations = destinations = SyncFIFOBuffered(width=len(destination), depth=DRAIN_OUTPUT_WORDS)
-        m.submodules.codes = codes = SyncFIFOBuffered(width=8 * params.columns, depth=DRAIN_OUTPUT_WORDS)
+        m.submodules.destinations = destinations = BlockQueue(width=len(destination), depth=DRAIN_OUTPUT_WORDS)
+        m.submodules.codes = codes = BlockQueue(width=8 * params.columns, depth=DRAIN_OUTPUT_WORDS)
         address_bits = params.scratchpad_address_bits
         written = Signal()
         outstanding = Signal(range(DRAIN_OUTPUT_WORDS + 1))
@@ -192,11 +207,14 @@ class DrainEngine(Component):
             post.load.data.eq(self.read.data),
         ]
 
-    def _classify(self, m: Module, planner: Any, walker: Any, outstanding: Signal, room: Signal) -> None:
-        """BANK: a request that the stream waits for is refused. SETUP: records or the first residuals are being read."""
+    def _classify(
+        self, m: Module, planner: Any, walker: Any, outstanding: Signal, room: Signal, pacing: Value
+    ) -> None:
+        """BUSY: a pixel is read, or the next one waits for its turn in the post pipeline. BANK: a request that the stream waits
+        for is refused. SETUP: records or the first residuals are being read."""
         refused = (self.acc.valid & ~self.acc.ready) | (self.read.valid & ~self.read.ready)
         full = ~room  # only refused writes let the pixels under way fill the queue
-        with m.If(walker.advance):
+        with m.If(walker.advance | pacing):
             m.d.comb += self.control.cycle_class.eq(CycleClass.BUSY)
         with m.Elif(walker.active & (refused | full)):
             m.d.comb += self.control.cycle_class.eq(CycleClass.BANK)

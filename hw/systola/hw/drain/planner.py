@@ -10,7 +10,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from systola.hw.interfaces import instruction_layout
 from systola.hw.isa import Opcode
-from systola.hw.latencies import DRAIN_RECORD_LEAD_CYCLES, DRAIN_SWAP_DELAY_CYCLES, SWAP_INTERVAL_CYCLES
+from systola.hw.latencies import drain_leave_cycles, drain_swap_delay_cycles
 from systola.hw.params import Params
 from systola.hw.post import connect_post_config, post_config_layout, record_words
 
@@ -37,7 +37,7 @@ class BlockPlanner(Component):
     ``valid``, ``block``, ``fields``: the next block and the instruction it belongs to.
     ``loaded``: the block's records will be there in time if ``start`` is 1 in this cycle. ``start`` (only where ``valid`` and
     ``loaded``): the block begins to stream in the next cycle; ``valid`` falls, until the block after it is in hand.
-    ``swap``, ``config``: to the post pipeline, DRAIN_SWAP_DELAY_CYCLES after the start.
+    ``swap``, ``config``: to the post pipeline, ``drain_swap_delay_cycles`` after the start.
     ``read_valid``/``read_ready``/``read_address``: requests for record words; ``read_index``: which word of the block.
     """
 
@@ -57,9 +57,6 @@ class BlockPlanner(Component):
     def __init__(self, params: Params) -> None:
         self._params = params
         self._record_words = record_words(params.columns, params.lanes)
-        # Blocks follow each other no faster than swaps may: records take time to load, but for very few words not enough.
-        shortest = self._record_words + DRAIN_RECORD_LEAD_CYCLES + DRAIN_SWAP_DELAY_CYCLES
-        self._hold_cycles = DRAIN_SWAP_DELAY_CYCLES + max(0, SWAP_INTERVAL_CYCLES - shortest)
         layout = cast("Any", instruction_layout(Opcode.DRAIN))
         super().__init__({
             "instruction": In(stream.Signature(layout)),
@@ -81,7 +78,7 @@ class BlockPlanner(Component):
         m = Module()
         present = Signal()  # fields and block hold a block that has not started, or started a moment ago
         starts = [self.start]
-        for cycle in range(1, self._hold_cycles + 1):
+        for cycle in range(1, drain_leave_cycles(self._params) + 1):
             starts.append(Signal(name=f"start_{cycle}"))
             m.d.sync += starts[-1].eq(starts[-2])
         leaving = starts[-1]
@@ -92,7 +89,7 @@ class BlockPlanner(Component):
             m.d.sync += started.eq(0)
         m.d.comb += [
             self.valid.eq(present & ~started),
-            self.swap.eq(starts[DRAIN_SWAP_DELAY_CYCLES]),
+            self.swap.eq(starts[drain_swap_delay_cycles(self._params)]),
             self.instruction.ready.eq(~present | (leaving & self.block.last)),
             *connect_post_config(self.config, self.fields, 1),
         ]

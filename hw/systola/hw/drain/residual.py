@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 from amaranth import C, Module, Signal
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import Component, In, Out
 
 from systola.hw.drain.planner import block_layout
@@ -14,6 +13,7 @@ from systola.hw.isa import Opcode
 from systola.hw.latencies import RESIDUAL_WORDS
 from systola.hw.loops import LoopLevel, LoopNest, LoopTrack
 from systola.hw.params import Params
+from systola.hw.post import BlockQueue
 
 __all__ = ["ResidualReader"]
 
@@ -66,7 +66,7 @@ class ResidualReader(Component):
             levels=[LoopLevel("y", 16), LoopLevel("x", 16)],
             tracks=[LoopTrack("address", address_bits, {"y": min(24, address_bits), "x": 2})],
         )
-        m.submodules.queue = queue = SyncFIFOBuffered(width=8 * self._params.columns, depth=RESIDUAL_WORDS)
+        m.submodules.queue = queue = BlockQueue(width=8 * self._params.columns, depth=RESIDUAL_WORDS)
         accepted = Signal()
         group = Signal.like(self.block.group)
         with m.If(self.load):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from systola.hw.post.records import RecordLoadSignature
+from systola.hw.post.split import Joiner, Splitter
 from systola.hw.post.stage_a import StageA, stage_a_layout
 from systola.hw.post.stage_b import StageB, stage_b_layout
 
@@ -27,12 +28,14 @@ def connect_post_config(config: Any, instruction: Any, stage_a: Any) -> list[Any
 
 
 class PostPipeline(Component):
-    """Sums to codes through both stages; a word a cycle, ``POST_LATENCY_CYCLES``, no stall.
+    """Sums to codes through both stages, ``lanes_at_once`` in a cycle, without a stall.
 
-    ``load``, ``swap``, ``i_valid``, ``i_sums``, ``i_meta``: as StageA. ``config`` is taken at ``swap``.
+    ``load``, ``swap``, ``i_valid``, ``i_sums``, ``i_meta``: as StageA, of all ``lanes``; ``config`` is taken at ``swap``. A word
+    takes ``lanes / lanes_at_once`` cycles: the next word, or a swap's effect on it, comes that much later or after that.
     ``i_operand``: the second operand of the word that entered STAGE_A_LATENCY_CYCLES before; ``operand_take`` is 1 in the
     cycles in which there is such a word, whether or not its instruction uses the operand (``operand_used``).
-    ``o_valid``, ``o_codes``, ``o_meta``: the result, POST_LATENCY_CYCLES after the sums.
+    ``o_valid``, ``o_codes``, ``o_meta``: the result, POST_LATENCY_CYCLES after the sums; a cycle later for each cycle more that a
+    word takes, and then for one cycle.
     """
 
     load: Any
@@ -48,9 +51,13 @@ class PostPipeline(Component):
     o_codes: Signal
     o_meta: Signal
 
-    def __init__(self, lanes: int, word_bytes: int, multiplier_bits: int, meta_bits: int = 0) -> None:
-        self._stage_a = StageA(lanes, word_bytes, multiplier_bits, meta_bits)
-        self._stage_b = StageB(lanes, multiplier_bits, meta_bits)
+    def __init__(
+        self, lanes: int, word_bytes: int, multiplier_bits: int, meta_bits: int = 0, lanes_at_once: int | None = None
+    ) -> None:
+        at_once = lanes if lanes_at_once is None else lanes_at_once
+        self._parts = lanes // at_once
+        self._stage_a = StageA(at_once, word_bytes, multiplier_bits, meta_bits, self._parts)
+        self._stage_b = StageB(at_once, multiplier_bits, meta_bits)
         super().__init__({
             "load": In(RecordLoadSignature(lanes, word_bytes)),
             "swap": In(1),
@@ -79,19 +86,53 @@ class PostPipeline(Component):
             m.d.sync += self.operand_used.eq(held.stage_b & held.operand)
         m.d.comb += [
             a.swap.eq(self.swap),
-            a.i_valid.eq(self.i_valid),
-            a.i_sums.eq(self.i_sums),
-            a.i_meta.eq(self.i_meta),
             *(a.config[name].eq(self.config[name]) for name, _ in stage_a_layout),
             b.swap.eq(a.o_swap),
             b.config.eq(held),
             b.i_valid.eq(a.o_valid),
             b.i_codes.eq(a.o_codes),
             b.i_meta.eq(a.o_meta),
-            b.i_operand.eq(self.i_operand),
-            self.operand_take.eq(a.o_valid),
-            self.o_valid.eq(b.o_valid),
-            self.o_codes.eq(b.o_codes),
             self.o_meta.eq(b.o_meta),
         ]
+        if self._parts == 1:
+            m.d.comb += [
+                a.i_valid.eq(self.i_valid),
+                a.i_sums.eq(self.i_sums),
+                a.i_meta.eq(self.i_meta),
+                b.i_operand.eq(self.i_operand),
+                self.operand_take.eq(a.o_valid),
+                self.o_valid.eq(b.o_valid),
+                self.o_codes.eq(b.o_codes),
+            ]
+        else:
+            self._in_parts(m, a, b)
         return m
+
+    def _in_parts(self, m: Module, a: StageA, b: StageB) -> None:
+        """Sums and second operands are taken apart, codes put together."""
+        m.submodules.sums = sums = Splitter(self._parts, len(a.i_sums))
+        m.submodules.operands = operands = Splitter(self._parts, len(b.i_operand))
+        m.submodules.codes = codes = Joiner(self._parts, len(b.o_codes))
+        part = Signal(range(self._parts))
+        if len(self.i_meta):
+            meta = Signal.like(self.i_meta, reset_less=True)
+            with m.If(self.i_valid):
+                m.d.sync += meta.eq(self.i_meta)
+            m.d.comb += a.i_meta.eq(Mux(self.i_valid, self.i_meta, meta))
+        with m.If(a.o_valid):
+            m.d.sync += part.eq(part + 1)
+        m.d.comb += [
+            sums.i_valid.eq(self.i_valid),
+            sums.i_word.eq(self.i_sums),
+            a.i_valid.eq(sums.o_valid),
+            a.i_sums.eq(sums.o_part),
+            a.i_group.eq(sums.o_index),
+            self.operand_take.eq(a.o_valid & (part == 0)),
+            operands.i_valid.eq(self.operand_take),
+            operands.i_word.eq(self.i_operand),
+            b.i_operand.eq(operands.o_part),
+            codes.i_valid.eq(b.o_valid),
+            codes.i_part.eq(b.o_codes),
+            self.o_valid.eq(codes.o_valid),
+            self.o_codes.eq(codes.o_word),
+        ]

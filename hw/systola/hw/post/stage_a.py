@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Array, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from systola.hw.latencies import STAGE_A_LATENCY_CYCLES
 from systola.hw.numerics import INT8_HIGH, INT8_LOW
 from systola.hw.post.records import RecordLoadSignature, RecordSet
-from systola.hw.post.tail import build_tail, delays
+from systola.hw.post.tail import COARSE_CHOICES, build_tail, copy_limits, delays
 
 __all__ = ["RECORD_HOLD_CYCLES", "StageA", "stage_a_layout"]
 
@@ -20,13 +21,17 @@ RECORD_HOLD_CYCLES = 4
 
 _LOW_BITS = 16  # a 32-bit sum is multiplied in halves: two 18 × 18 multipliers
 
+_LAST_RECORD_CYCLE = 4
+"""From a word's entry to the last use of its records."""
+
 stage_a_layout = data.StructLayout({"stage_a": 1, "zero_a": signed(8), "low_a": signed(8), "high_a": signed(8)})
 
 
 class StageA(Component):
     """Per-lane requantization; a word a cycle, ``STAGE_A_LATENCY_CYCLES``, no stall.
 
-    ``i_valid``/``i_sums``/``i_meta``: a word of ``lanes`` int32 sums (lane 0 lowest) and bits that travel with it.
+    ``i_valid``/``i_sums``/``i_meta``: a word of ``lanes`` int32 sums (lane 0 lowest) and bits that travel with it. There are
+    ``groups`` sets of records of ``lanes`` channels each, which follow each other; the word is of the channels of ``i_group``.
     ``o_valid``/``o_codes``/``o_meta``: its int8 codes, STAGE_A_LATENCY_CYCLES later; codes and meta hold still between words.
     ``load``: words of records, into a set that takes effect at the next swap; not in the swap's cycle nor the
     RECORD_HOLD_CYCLES − 1 after it.
@@ -40,20 +45,22 @@ class StageA(Component):
     config: Any
     i_valid: Signal
     i_sums: Signal
+    i_group: Signal
     i_meta: Signal
     o_swap: Signal
     o_valid: Signal
     o_codes: Signal
     o_meta: Signal
 
-    def __init__(self, lanes: int, word_bytes: int, multiplier_bits: int, meta_bits: int = 0) -> None:
-        self._lanes, self._word_bytes, self._multiplier_bits = lanes, word_bytes, multiplier_bits
+    def __init__(self, lanes: int, word_bytes: int, multiplier_bits: int, meta_bits: int = 0, groups: int = 1) -> None:
+        self._lanes, self._word_bytes, self._multiplier_bits, self._groups = lanes, word_bytes, multiplier_bits, groups
         super().__init__({
-            "load": In(RecordLoadSignature(lanes, word_bytes)),
+            "load": In(RecordLoadSignature(groups * lanes, word_bytes)),
             "swap": In(1),
             "config": In(cast("Any", stage_a_layout)),
             "i_valid": In(1),
             "i_sums": In(32 * lanes),
+            "i_group": In(range(groups)),
             "i_meta": In(meta_bits),
             "o_swap": Out(1),
             "o_valid": Out(1),
@@ -64,10 +71,11 @@ class StageA(Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """Valid and swap travel; each lane follows them."""
         m = Module()
-        m.submodules.loaded = loaded = RecordSet(self._lanes, self._word_bytes, self._multiplier_bits)
+        m.submodules.loaded = loaded = RecordSet(self._groups * self._lanes, self._word_bytes, self._multiplier_bits)
         connect(m, flipped(self.load), loaded.load)
         valid = delays(m, self.i_valid, STAGE_A_LATENCY_CYCLES)
         swap = delays(m, self.swap, STAGE_A_LATENCY_CYCLES)
+        group = delays(m, self.i_group, _LAST_RECORD_CYCLE)
         meta = self.i_meta
         for cycle in range(STAGE_A_LATENCY_CYCLES):
             before, meta = meta, Signal.like(self.i_meta, name=f"meta_{cycle + 1}", reset_less=True)
@@ -76,13 +84,15 @@ class StageA(Component):
         held: Any = Signal(stage_a_layout, reset_less=True)
         with m.If(swap[0]):
             m.d.sync += held.eq(self.config)
-        zero, low, high = self._limits(m, swap, held)
+            with m.If(~self.config.stage_a):
+                m.d.sync += held.zero_a.eq(0), held.low_a.eq(INT8_LOW), held.high_a.eq(INT8_HIGH)
+        limits = copy_limits(m, swap[5:], held.zero_a, held.low_a, held.high_a)
         products, shifts = [], []
         for lane in range(self._lanes):
-            records = loaded.records[lane]
-            products.append(self._product(m, valid, swap, held, lane, records))
-            shifts.append(self._shift(m, swap, held, lane, records))
-        codes = build_tail(m, valid[3:], products, shifts, zero, low, high)
+            records = [loaded.records[lane + self._lanes * number] for number in range(self._groups)]
+            products.append(self._product(m, valid, swap, held, lane, records, group))
+            shifts.append(self._shift(m, swap, held, lane, records, group))
+        codes = build_tail(m, valid[3:], products, shifts, limits)
         m.d.comb += [
             self.o_swap.eq(swap[-1]),
             self.o_valid.eq(valid[-1]),
@@ -91,29 +101,19 @@ class StageA(Component):
         ]
         return m
 
-    @staticmethod
-    def _limits(m: Module, swap: list[Signal], held: Any) -> tuple[Signal, Signal, Signal]:
-        """Zero point and limits, each copied a cycle before its step needs it."""
-        zero, low, high = (Signal(signed(8), name=name, reset_less=True) for name in ("zero", "low", "high"))
-        with m.If(swap[5]):
-            m.d.sync += zero.eq(Mux(held.stage_a, held.zero_a, 0))
-        with m.If(swap[6]):
-            m.d.sync += low.eq(Mux(held.stage_a, held.low_a, INT8_LOW)), high.eq(Mux(held.stage_a, held.high_a, INT8_HIGH))
-        return zero, low, high
-
-    def _product(self, m: Module, valid: list[Signal], swap: list[Signal], held: Any, lane: int, record: Any) -> Signal:
+    def _product(
+        self, m: Module, valid: list[Signal], swap: list[Signal], held: Any, lane: int, records: Sequence[Any],
+        group: Sequence[Signal],
+    ) -> Signal:  # fmt: skip
         """``(sum + bias) · multiplier`` in three steps; codes that pass are multiplied by one."""
         bits = self._multiplier_bits
-        bias = Signal(signed(32), name=f"bias_{lane}", reset_less=True)
-        multiplier = Signal(bits, name=f"multiplier_{lane}", reset_less=True)
+        bias = _copies(m, swap[0], [Mux(self.config.stage_a, r.bias, 0) for r in records], signed(32), group[0], f"bias_{lane}")
+        factors = [Mux(held.stage_a, record.multiplier, 1) for record in records]
+        multiplier = _copies(m, swap[1], factors, bits, group[1], f"multiplier_{lane}")
         biased = Signal(signed(32), name=f"biased_{lane}", reset_less=True)
         part_low = Signal(_LOW_BITS + bits, name=f"part_low_{lane}", reset_less=True)
         part_high = Signal(signed(32 - _LOW_BITS + bits), name=f"part_high_{lane}", reset_less=True)
         product = Signal(signed(32 + bits), name=f"product_{lane}", reset_less=True)
-        with m.If(swap[0]):
-            m.d.sync += bias.eq(Mux(self.config.stage_a, record.bias, 0))
-        with m.If(swap[1]):
-            m.d.sync += multiplier.eq(Mux(held.stage_a, record.multiplier, 1))
         with m.If(valid[0]):
             m.d.sync += biased.eq(self.i_sums.word_select(lane, 32).as_signed() + bias)
         with m.If(valid[1]):
@@ -123,11 +123,22 @@ class StageA(Component):
         return product
 
     @staticmethod
-    def _shift(m: Module, swap: list[Signal], held: Any, lane: int, record: Any) -> tuple[Signal, Signal]:
-        coarse = Signal(2, name=f"shift_coarse_{lane}", reset_less=True)
-        fine = Signal(4, name=f"shift_fine_{lane}", reset_less=True)
-        with m.If(swap[3]):
-            m.d.sync += coarse.eq(Mux(held.stage_a, record.shift[4:], 0))
-        with m.If(swap[4]):
-            m.d.sync += fine.eq(Mux(held.stage_a, record.shift[:4], 0))
-        return coarse, fine
+    def _shift(
+        m: Module, swap: list[Signal], held: Any, lane: int, records: Sequence[Any], group: Sequence[Signal]
+    ) -> tuple[Value, Value]:
+        coarse = [Mux(held.stage_a, 1 << record.shift[4:], 1) for record in records]
+        fine = [Mux(held.stage_a, record.shift[:4], 0) for record in records]
+        return (
+            _copies(m, swap[3], coarse, COARSE_CHOICES, group[3], f"shift_coarse_{lane}"),
+            _copies(m, swap[4], fine, 4, group[_LAST_RECORD_CYCLE], f"shift_fine_{lane}"),
+        )
+
+
+def _copies(m: Module, swap: Signal, values: Sequence[Value], shape: Any, group: Signal, name: str) -> Value:
+    """Registers of the groups' ``values``, copied at the swap; that of ``group``."""
+    registers = []
+    for number, value in enumerate(values):
+        registers.append(Signal(shape, name=name if len(values) == 1 else f"{name}_{number}", reset_less=True))
+        with m.If(swap):
+            m.d.sync += registers[-1].eq(value)
+    return Value.cast(Array(registers)[group]) if len(registers) > 1 else registers[0]

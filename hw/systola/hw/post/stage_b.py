@@ -11,7 +11,7 @@ from amaranth.lib.wiring import Component, In, Out
 from systola.hw.isa import INSTRUCTIONS, Opcode
 from systola.hw.latencies import STAGE_B_LATENCY_CYCLES
 from systola.hw.numerics import INT8_HIGH, INT8_LOW
-from systola.hw.post.tail import build_tail, delays
+from systola.hw.post.tail import COARSE_CHOICES, build_tail, copy_limits, delays
 
 __all__ = ["StageB", "stage_b_layout"]
 
@@ -75,9 +75,7 @@ class StageB(Component):
         used = self._used(m, swap)
         totals = [self._total(m, valid, lane, used) for lane in range(self._lanes)]
         shift = used["shift_b"]
-        codes = build_tail(
-            m, valid[3:], totals, [(shift["coarse"], shift["fine"])] * self._lanes, used["zero_b"], used["low_b"], used["high_b"]
-        )
+        codes = build_tail(m, valid[3:], totals, [(shift["coarse"], shift["fine"])] * self._lanes, used["limits"])
         m.d.comb += [
             self.o_valid.eq(valid[-1]),
             self.o_meta.eq(meta),
@@ -99,6 +97,8 @@ class StageB(Component):
 
         with m.If(swap[0]):
             m.d.sync += held.eq(self.config)
+            with m.If(~self.config.stage_b):
+                m.d.sync += held.zero_b.eq(self.config.zero_a), held.low_b.eq(INT8_LOW), held.high_b.eq(INT8_HIGH)
         config = self.config
         for name in ("zero_a", "zero_operand"):
             used[name] = copy(name, 0, config[name], signed(8))
@@ -107,10 +107,8 @@ class StageB(Component):
         factor = Mux(held.stage_b & held.operand, held.multiplier_operand, 0)
         used["multiplier_operand"] = copy("multiplier_operand", 1, factor, signed(bits))
         shift = Mux(held.stage_b, held.shift_b, 0)
-        used["shift_b"] = {"coarse": copy("coarse", 3, shift[4:], 2), "fine": copy("fine", 4, shift[:4], 4)}
-        used["zero_b"] = copy("zero_b", 5, Mux(held.stage_b, held.zero_b, held.zero_a), signed(8))
-        used["low_b"] = copy("low_b", 6, Mux(held.stage_b, held.low_b, INT8_LOW), signed(8))
-        used["high_b"] = copy("high_b", 6, Mux(held.stage_b, held.high_b, INT8_HIGH), signed(8))
+        used["shift_b"] = {"coarse": copy("coarse", 3, 1 << shift[4:], COARSE_CHOICES), "fine": copy("fine", 4, shift[:4], 4)}
+        used["limits"] = copy_limits(m, swap[5:], held.zero_b, held.low_b, held.high_b)
         return used
 
     def _total(self, m: Module, valid: list[Signal], lane: int, used: dict[str, Any]) -> Signal:

@@ -93,7 +93,7 @@ class VectorEngine(Block):
         m.submodules.table = table = Table(p)
         m.submodules.window = window = Window(p)
         m.submodules.operands = operands = OperandQueue(p)
-        m.submodules.post = post = PostPipeline(p.lanes, p.lanes, p.multiplier_bits)
+        m.submodules.post = post = PostPipeline(p.lanes, p.lanes, p.multiplier_bits, lanes_at_once=p.vector_lanes)
         m.submodules.output = output = OutputQueue(p)
         connect(m, flipped(self.control.instruction), walker.instruction)
         connect(m, walker.requests, buffer.i)
@@ -198,7 +198,7 @@ class VectorEngine(Block):
     ) -> None:
         """The cycle's class: what moves, else what holds it up."""
         cycle_class = self.control.cycle_class
-        with m.If(fetch.issued | (fetch.pacing & ~fetch.flushing)):
+        with m.If(fetch.issued | (fetch.pacing & ~fetch.flushing) | fetch.requantizing):
             m.d.comb += cycle_class.eq(CycleClass.BUSY)
         with m.Elif(fetch.refused | (self.write.valid & ~self.write.ready & ~output.room)):
             m.d.comb += cycle_class.eq(CycleClass.BANK)

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
 from systola.hw.interfaces import ScratchpadReadSignature
-from systola.hw.latencies import SCRATCHPAD_READ_LATENCY_CYCLES, SWAP_INTERVAL_CYCLES, TABLE_FLUSH_CYCLES
+from systola.hw.latencies import SCRATCHPAD_READ_LATENCY_CYCLES, SWAP_INTERVAL_CYCLES, table_flush_cycles
 from systola.hw.params import Params
 from systola.hw.vector.layout import parameter_layout, request_layout, step_layout
 from systola.hw.vector.table import table_cycles
@@ -50,10 +50,12 @@ class Fetch(Block):
     """Issues steps and parameter words, and hands each on with its word.
 
     ``requests``: steps; one is issued when its word's read is accepted (at once where there is none), its output has room
-    (``room``), SWAP_INTERVAL_CYCLES have passed since the last swap where it swaps, and no look-up is under way.
+    (``room``), SWAP_INTERVAL_CYCLES have passed since the last swap where it swaps, ``vector_word_cycles`` since the last output
+    where it swaps or completes one, and no look-up is under way.
     ``issued``, ``issued_emit``: a step is issued in this cycle; it completes an output.
-    ``pacing``: no step is issued because of a look-up; ``flushing``: it was the last of its table. ``refused``: a bank refused in
-    this cycle. ``pad_value``: what padding steps get for a word.
+    ``pacing``: no step is issued because of a look-up; ``flushing``: it was the last of its table. ``requantizing``: the step
+    waits because the output before it takes several cycles. ``refused``: a bank refused in this cycle. ``pad_value``: what
+    padding steps get for a word.
     ``parameters``, ``address``: parameter words to read.
     ``early_begin``: the step that begins an instruction is a cycle before ``step``.
     ``step_valid``, ``step``, ``word``: the step and its word, SCRATCHPAD_READ_LATENCY_CYCLES after it was issued.
@@ -71,6 +73,7 @@ class Fetch(Block):
             "issued_emit": Out(1),
             "pacing": Out(1),
             "flushing": Out(1),
+            "requantizing": Out(1),
             "pad_value": In(8),
             "refused": Out(1),
             "parameters": In(stream.Signature(cast("Any", parameter_layout(params)))),
@@ -90,9 +93,11 @@ class Fetch(Block):
         allowed, wants, granted, locked = Signal(), Signal(), Signal(), Signal()
         swap_wait = Signal(range(SWAP_INTERVAL_CYCLES))
         self._pace(m)
+        self._requantize(m)
         m.d.comb += [
             allowed.eq(
-                self.requests.valid & ~self.pacing & (self.room | ~step.emit) & ((swap_wait == 0) | ~step.swap)
+                self.requests.valid & ~self.pacing & ~self.requantizing
+                & (self.room | ~step.emit) & ((swap_wait == 0) | ~step.swap)
             ),
             # A parameter word that was refused keeps the port: requests are held until accepted.
             granted.eq(~locked),
@@ -127,7 +132,7 @@ class Fetch(Block):
     def _pace(self, m: Module) -> None:
         """After a table step, waits for its look-up; after the last one also for the pipeline behind it."""
         step = self.requests.payload.step
-        longest = self._table_cycles - 1 + TABLE_FLUSH_CYCLES
+        longest = self._table_cycles - 1 + table_flush_cycles(self._params)
         pace = Signal(range(longest + 1))
         m.d.comb += self.pacing.eq(pace != 0)
         with m.If(self.issued & step.table):
@@ -136,6 +141,18 @@ class Fetch(Block):
             m.d.sync += pace.eq(pace - 1)
         with m.Else():
             m.d.sync += self.flushing.eq(0)
+
+    def _requantize(self, m: Module) -> None:
+        """After a step that completes an output, those wait that complete another or change what it is requantized with."""
+        cycles, step = self._params.vector_word_cycles, self.requests.payload.step
+        if cycles == 1:
+            return
+        left = Signal(range(cycles))
+        m.d.comb += self.requantizing.eq(self.requests.valid & (left != 0) & (step.emit | step.swap))
+        with m.If(self.issued_emit):
+            m.d.sync += left.eq(cycles - 1)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
 
 
 def _delay_line(m: Module, valid: Any, payload: Any, layout: data.StructLayout, name: str) -> list[tuple[Any, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
 from systola.hw.interfaces import ScratchpadWriteSignature
 from systola.hw.latencies import VECTOR_OUTPUT_PLACES
 from systola.hw.params import Params
+from systola.hw.post import BlockQueue
 
 __all__ = ["OutputQueue"]
 
@@ -39,8 +39,8 @@ class OutputQueue(Block):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """A queue of places, a queue of words, and a count of places."""
         m = Module()
-        m.submodules.places = places = SyncFIFOBuffered(width=1 + len(self.destination), depth=VECTOR_OUTPUT_PLACES + 1)
-        m.submodules.words = words = SyncFIFOBuffered(width=len(self.word), depth=VECTOR_OUTPUT_PLACES + 1)
+        m.submodules.places = places = BlockQueue(width=1 + len(self.destination), depth=VECTOR_OUTPUT_PLACES + 1)
+        m.submodules.words = words = BlockQueue(width=len(self.word), depth=VECTOR_OUTPUT_PLACES + 1)
         count, following, written = Signal(range(VECTOR_OUTPUT_PLACES + 1)), Signal(range(VECTOR_OUTPUT_PLACES + 1)), Signal()
         m.d.comb += [
             places.w_en.eq(self.reserve),

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
 from systola.hw.params import Params
+from systola.hw.post import BLOCK_MEMORY
 from systola.hw.vector.layout import step_layout
 
 __all__ = ["Table", "table_cycles"]
@@ -75,7 +76,7 @@ class Table(Block):
         """The entries of ``codes``, a cycle later: each look-up reads a row of the table and selects a byte of it."""
         lanes, lane_bits = self._params.lanes, (self._params.lanes - 1).bit_length()
         entries = Signal(len(codes))
-        m.submodules.memory = memory = Memory(shape=8 * lanes, depth=self._params.table_words, init=[])
+        m.submodules.memory = memory = Memory(shape=8 * lanes, depth=self._params.table_words, init=[], attrs=BLOCK_MEMORY)
         write = memory.write_port()
         m.d.comb += [write.addr.eq(self.write_index), write.data.eq(self.write_word), write.en.eq(self.write_valid)]
         for lookup in range(len(codes) // 8):

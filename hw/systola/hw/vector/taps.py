@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
 from systola.hw.params import Params
+from systola.hw.post import BLOCK_MEMORY
 from systola.hw.vector.layout import slots, tap_address_bits, tap_column_bits
 
 __all__ = ["TapStore"]
@@ -40,7 +41,7 @@ class TapStore(Block):
         m = Module()
         taps, word_bits = slots(self._params), 8 * self._params.lanes
         rows = 2 * self._params.config.vector.tap_depth
-        m.submodules.memory = memory = Memory(shape=taps * word_bits, depth=rows, init=[])
+        m.submodules.memory = memory = Memory(shape=taps * word_bits, depth=rows, init=[], attrs=BLOCK_MEMORY)
         write, read = memory.write_port(granularity=word_bits), memory.read_port()
         m.d.comb += [
             write.addr.eq(self.write_row),

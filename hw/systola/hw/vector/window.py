@@ -62,12 +62,12 @@ class Window(Block):
         m = Module()
         valid = [self.i_valid, *(Signal(name=f"valid_{cycle}") for cycle in range(1, WINDOW_LATENCY_CYCLES + 1))]
         step: list[Any] = [self.i_step]
-        step += [Signal.like(self.i_step, name=f"step_{cycle}") for cycle in range(1, WINDOW_LATENCY_CYCLES + 1)]
+        step += [Signal.like(self.i_step, name=f"step_{cycle}", reset_less=True) for cycle in range(1, WINDOW_LATENCY_CYCLES + 1)]
         for cycle in range(WINDOW_LATENCY_CYCLES):
             m.d.sync += valid[cycle + 1].eq(valid[cycle])
             with m.If(valid[cycle]):
                 m.d.sync += step[cycle + 1].eq(step[cycle])
-        word = Signal.like(self.i_word)
+        word = Signal.like(self.i_word, reset_less=True)
         with m.If(valid[0]):
             m.d.sync += word.eq(self.i_word)
         sums = [self._lane(m, lane, word, valid, step) for lane in range(self._params.lanes)]
@@ -86,13 +86,15 @@ class Window(Block):
     def _lane(self, m: Module, lane: int, word: Signal, valid: list[Signal], step: list[Any]) -> Signal:
         """One lane's partial sums; returns the last."""
         code = word.word_select(lane, 8).as_signed()
-        factor = Signal(signed(_FACTOR_BITS), name=f"factor_{lane}")
+        distance = Signal(signed(_FACTOR_BITS), name=f"distance_{lane}")
+        factor = Signal(signed(_FACTOR_BITS), name=f"factor_{lane}", reset_less=True)
+        m.d.comb += distance.eq(code - Mux(step[1].operand, self.zero_factor, self.zero_in))
         with m.If(valid[1] & ~step[1].operand):
-            m.d.sync += factor.eq(code - self.zero_in)
+            m.d.sync += factor.eq(distance)
         partial: list[Signal] = []
         for slot in range(slots(self._params)):
-            product = self._product(m, lane, slot, code, factor, valid, step)
-            total = Signal(signed(sum_bits(self._params)), name=f"sum_{slot}_{lane}")
+            product = self._product(m, lane, slot, distance, factor, valid, step)
+            total = Signal(signed(sum_bits(self._params)), name=f"sum_{slot}_{lane}", reset_less=True)
             before: Value = Mux(step[3].shift, partial[slot - 1], total) if slot else total
             with m.If(valid[3] & step[3].active[slot]):
                 m.d.sync += total.eq(_combined(m, before, product, step[3].fresh[slot], step[3].maximum, f"{slot}_{lane}"))
@@ -100,31 +102,39 @@ class Window(Block):
         return partial[-1]
 
     def _product(
-        self, m: Module, lane: int, slot: int, code: Value, factor: Signal, valid: list[Signal], step: list[Any]
+        self, m: Module, lane: int, slot: int, distance: Signal, factor: Signal, valid: list[Signal], step: list[Any]
     ) -> Signal:
         """The factor times a weight, the second operand's distance (last slot) or one."""
         name = f"{slot}_{lane}"
         active = valid[2] & step[2].active[slot]
         if not self._params.taps:
-            product = Signal.like(factor, name=f"product_{name}")
+            product = Signal.like(factor, name=f"product_{name}", reset_less=True)
             with m.If(active):
                 m.d.sync += product.eq(factor)
             return product
         last = slot == slots(self._params) - 1
-        weight = Signal(signed(_FACTOR_BITS if last else 8), name=f"weight_{name}")
+        weight = Signal(signed(_FACTOR_BITS if last else 8), name=f"weight_{name}", reset_less=True)
         stored = self.weights.word_select(slot * self._params.lanes + lane, 8).as_signed()
-        other = Mux(step[1].multiply, code - self.zero_factor, 1) if last else 1
-        product = Signal(signed(_FACTOR_BITS + len(weight)), name=f"product_{name}")
+        product = Signal(signed(_FACTOR_BITS + len(weight)), name=f"product_{name}", reset_less=True)
         with m.If(valid[1] & step[1].active[slot]):
-            m.d.sync += weight.eq(Mux(step[1].weighted, stored, other))
+            m.d.sync += weight.eq(Mux(step[1].multiply, distance, stored) if last else stored)
+            with m.If(~step[1].weighted & ~step[1].multiply if last else ~step[1].weighted):
+                m.d.sync += weight.eq(1)
         with m.If(active):
             m.d.sync += product.eq(factor * weight)
         return product
 
 
 def _combined(m: Module, before: Value, product: Signal, fresh: Value, maximum: Value, name: str) -> Value:
-    """Partial sum (or larger code) and product; only the product where the sum is fresh."""
-    start = Signal(before.shape(), name=f"before_{name}")
-    m.d.comb += start.eq(Mux(fresh, Mux(maximum, -128, 0), before))
-    larger = Mux(start[:8].as_signed() < product[:8].as_signed(), product, start)
-    return Mux(maximum, larger, start + product)
+    """Partial sum (or larger code) and product; only the product where the sum is fresh.
+
+    The larger of two codes is the sum of it and of nothing instead of the other: an AND for each bit, no multiplexer.
+    """
+    kept, added = Signal(before.shape(), name=f"kept_{name}"), Signal.like(product, name=f"added_{name}")
+    larger = Signal(name=f"larger_{name}")
+    m.d.comb += [
+        larger.eq((before[:8].as_signed() - product[:8].as_signed())[-1]),
+        kept.eq(Mux(fresh | (maximum & larger), 0, before)),
+        added.eq(Mux(maximum & ~fresh & ~larger, 0, product)),
+    ]
+    return kept + added

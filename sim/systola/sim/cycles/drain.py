@@ -13,11 +13,9 @@ from systola.hw.latencies import (
     BUFFERED_FIFO_LATENCY_CYCLES,
     DRAIN_OUTPUT_WORDS,
     DRAIN_RECORD_LEAD_CYCLES,
-    DRAIN_SWAP_DELAY_CYCLES,
     POST_LATENCY_CYCLES,
     RESIDUAL_WORDS,
     STAGE_A_LATENCY_CYCLES,
-    SWAP_INTERVAL_CYCLES,
 )
 from systola.hw.registers import CycleClass
 from systola.sim.cycles.jit import jit, jit_inlined
@@ -29,13 +27,10 @@ IDLE, BUSY, BANK = int(CycleClass.IDLE), int(CycleClass.BUSY), int(CycleClass.BA
 SETUP, FLUSH = int(CycleClass.SETUP), int(CycleClass.FLUSH)
 
 WRITE_DELAY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES + POST_LATENCY_CYCLES + BUFFERED_FIFO_LATENCY_CYCLES
-"""From a pixel's accumulator read to its first request to write, if no other is before it."""
+"""From a pixel's accumulator read to its first request to write, if no other is before it and it is requantized in one cycle."""
 
 TAKE_DELAY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES + STAGE_A_LATENCY_CYCLES
 """From a pixel's accumulator read to the cycle in which stage B takes its residual."""
-
-FASTEST_BLOCK_CYCLES = DRAIN_RECORD_LEAD_CYCLES + DRAIN_SWAP_DELAY_CYCLES
-"""From a block's first record to its successor's, and a cycle for each record word."""
 
 OUTPUT_MASK = DRAIN_OUTPUT_WORDS - 1
 RESIDUAL_MASK = RESIDUAL_WORDS - 1
@@ -80,6 +75,7 @@ DRAIN_STATE = state_dtype(
     "row_address",
     "address",
     "acc_word",
+    "pace_until",  # the next pixel may be read in that cycle
     # The residuals' walk
     "residual_active",
     "residual_x_left",
@@ -129,7 +125,7 @@ def drain_offer(hw: Record, s: Record, now: int, acc_half_read: int) -> None:
 
     ``acc_served``: the accumulator read is accepted.
     """
-    s.acc_valid = s.active & s.room & ((s.ahead > 0) | (1 - s.operand))
+    s.acc_valid = s.active & s.room & ((s.ahead > 0) | (1 - s.operand)) & (s.pace_until <= now)
     s.acc_address = s.acc_word
     half = 1 if s.acc_word >= hw.accumulator_half_words else 0
     s.acc_served = s.acc_valid & (half != acc_half_read)
@@ -170,7 +166,7 @@ def _move(hw: Record, s: Record, now: int, read_ready: int, write_ready: int) ->
     residual_read = accepted & s.residual_turn
     waiting = s.present & (1 - s.started)
     quiet = (s.acc_valid | s.read_valid | s.write_valid | s.retiring | waiting) == 0
-    s.cycle_class = _class(s, advance, (s.acc_valid - advance) | (s.read_valid - accepted), waiting)
+    s.cycle_class = _class(s, advance | (now < s.pace_until), (s.acc_valid - advance) | (s.read_valid - accepted), waiting)
     s.retire = s.retiring
     start = 0
     load = 0
@@ -198,11 +194,13 @@ def _move(hw: Record, s: Record, now: int, read_ready: int, write_ready: int) ->
         s.wake = s.leave_at if s.started else NEVER
         if s.outstanding:
             s.wake = min(s.wake, s.write_at[s.first])
+        if s.pace_until > now:
+            s.wake = min(s.wake, s.pace_until)
 
 
 @jit_inlined
-def _class(s: Record, advance: int, refused: int, waiting: int) -> int:
-    if advance:
+def _class(s: Record, busy: int, refused: int, waiting: int) -> int:
+    if busy:
         return BUSY
     if s.active | waiting:
         return BANK if refused | s.active & (1 - s.room) else SETUP
@@ -230,7 +228,8 @@ def _pixel(hw: Record, s: Record, now: int) -> None:
     """A pixel's accumulator is read: it is under way, and the walk goes on."""
     s.acc_reads += 1
     place = (s.first + s.outstanding) & OUTPUT_MASK
-    s.write_at[place] = now + WRITE_DELAY_CYCLES
+    s.write_at[place] = now + WRITE_DELAY_CYCLES + hw.drain_word_cycles - 1
+    s.pace_until = now + hw.drain_word_cycles
     s.destination[place] = (s.address & (hw.scratchpad_words - 1)) << 1
     s.outstanding += 1
     if s.operand:
@@ -304,7 +303,8 @@ def _load(s: Record) -> None:
 def _start(hw: Record, s: Record, now: int) -> None:
     """The pixels of the block in hand are walked from the next cycle on; it leaves when it was swapped in, or a little later."""
     s.started = 1
-    s.leave_at = now + DRAIN_SWAP_DELAY_CYCLES + max(0, SWAP_INTERVAL_CYCLES - FASTEST_BLOCK_CYCLES - hw.drain_record_words)
+    s.leave_at = now + hw.drain_leave_cycles
+    s.pace_until = now + hw.drain_word_cycles
     s.begun = 0
     s.active = 1
     s.operand = s.block_operand

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from systola.hw.isa import HEADER, INSTRUCTIONS, Instruction, Opcode
+from systola.hw.latencies import drain_leave_cycles, table_flush_cycles
 from systola.hw.params import Params
 
 __all__ = [
@@ -66,11 +67,14 @@ def table_records(opcode: Opcode, table: NDArray[np.int64]) -> Any:
 _FACTS = (
     "rows", "columns", "lanes", "row_groups", "column_groups", "segments", "scratchpad_words", "banks", "accumulator_words",
     "accumulator_half_words", "taps", "tap_entries", "weight_tile_words", "drain_record_words", "vector_record_words",
+    "drain_word_cycles", "vector_word_cycles",
     "table_words", "bus_bytes", "stream_granule_bytes", "queue_bytes",
 )  # fmt: skip
 
 HARDWARE = state_dtype(
     *_FACTS,
+    "drain_leave_cycles",
+    "table_flush_cycles",
     "tap_depth",
     "table_lanes",
     "burst_beats",
@@ -88,6 +92,7 @@ def hardware(params: Params) -> Record:
     for name in _FACTS:
         setattr(record, name, getattr(params, name))
     record.tap_depth, record.table_lanes = config.vector.tap_depth, config.vector.table_lanes
+    record.drain_leave_cycles, record.table_flush_cycles = drain_leave_cycles(params), table_flush_cycles(params)
     record.burst_beats = config.bus.burst_beats
     record.read_outstanding, record.write_outstanding = config.bus.read_outstanding, config.bus.write_outstanding
     record.dram_latency_cycles, record.dram_bytes_per_cycle = config.dram.latency_cycles, config.dram.bytes_per_cycle

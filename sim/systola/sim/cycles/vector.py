@@ -11,7 +11,6 @@ from systola.hw.latencies import (
     SCRATCHPAD_READ_LATENCY_CYCLES,
     SWAP_INTERVAL_CYCLES,
     TABLE_DELAY_CYCLES,
-    TABLE_FLUSH_CYCLES,
     VECTOR_LATENCY_CYCLES,
     VECTOR_OUTPUT_PLACES,
     WINDOW_LATENCY_CYCLES,
@@ -70,6 +69,7 @@ VECTOR_STATE = state_dtype(
     "locked",  # a refused parameter word keeps the port
     "swap_from",  # cycle from which a step may swap again
     "pace_until",  # no step is issued before that cycle, because of a look-up
+    "output_from",  # cycle from which a step may complete an output or swap again
     "flushing", "flushing_before",
     "free_at",  # cycle in which a block takes its records
     # Results: numbers of places reserved and of words written, ever; the place of one is its number modulo RING
@@ -94,7 +94,8 @@ def vector_offer(hw: Record, s: Record, now: int) -> None:  # noqa: ARG001 - eve
     waiting = s.reserved - s.written
     if s.out_valid and now >= s.pace_until:
         flags = s.out_flags
-        if (flags & EMIT == 0 or waiting < RING) and (flags & SWAP == 0 or now >= s.swap_from):
+        ready = flags & (EMIT | SWAP) == 0 or now >= s.output_from
+        if ready and (flags & EMIT == 0 or waiting < RING) and (flags & SWAP == 0 or now >= s.swap_from):
             s.pads = 1 - (flags & READ)
             s.reads = flags & READ & (1 - s.locked)
     if s.reads:
@@ -157,7 +158,8 @@ def vector_tick(
 def _classify(s: Record, now: int, instruction_valid: int, issued: int, read_ready: int, write_ready: int) -> None:
     """What moves, else what holds it up."""
     waiting = s.reserved - s.written
-    if issued or (now < s.pace_until and s.flushing == 0):
+    requantizing = s.out_valid and now < s.output_from and s.out_flags & (EMIT | SWAP)
+    if issued or requantizing or (now < s.pace_until and s.flushing == 0):
         s.cycle_class = BUSY
     elif (s.read_valid and read_ready == 0) or (s.write_valid and write_ready == 0 and waiting == RING):
         s.cycle_class = BANK
@@ -222,7 +224,8 @@ def _issue(hw: Record, s: Record, now: int) -> None:
         delay += _look_up(hw, s, now, flags)
     if flags & EMIT:
         place = s.reserved & RING_MASK
-        s.result_at[place] = now + delay
+        s.result_at[place] = now + delay + hw.vector_word_cycles - 1
+        s.output_from = now + hw.vector_word_cycles
         s.result_address[place] = s.out_destination
         s.result_final[place] = flags & FINAL
         s.reserved += 1
@@ -237,7 +240,7 @@ def _look_up(hw: Record, s: Record, now: int, flags: int) -> int:
     s.pace_until = now + table_cycles
     if flags & RELEASE:
         s.flushing = 1
-        s.pace_until += TABLE_FLUSH_CYCLES
+        s.pace_until += hw.table_flush_cycles
     return table_cycles + TABLE_DELAY_CYCLES
 
 
@@ -271,6 +274,8 @@ def _wake(s: Record, now: int, instruction_valid: int) -> int:
         wake = min(wake, s.pace_until)
     if s.out_valid and s.swap_from > now:
         wake = min(wake, s.swap_from)
+    if s.out_valid and s.output_from > now:
+        wake = min(wake, s.output_from)
     if s.free_at > now:
         wake = min(wake, s.free_at)
     if instruction_valid and s.take_from > now:

@@ -7,8 +7,6 @@ interrupted leaves nothing that looks finished.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -16,24 +14,24 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from systola.hw.errors import ToolError
 from systola.hw.params import Params
+from systola.sim.rtl.cache import Progress, cache_folder, digest, lock, tell, write_atomically
 from systola.sim.rtl.settings import settings_header
 from systola.sim.rtl.tools import Tools, check_tools
 
-__all__ = ["EXECUTABLE", "Progress", "build", "build_verilog", "cache_folder", "verilog_of"]
-
-Progress = Callable[[str], None]
-"""Told what is being done, in a few words, before it is done."""
+__all__ = ["EXECUTABLE", "NOT_HARDWARE", "Progress", "build", "build_verilog", "cache_folder", "verilog_of"]
 
 EXECUTABLE = "simulation"
 """Name of the executable in a build folder."""
+
+NOT_HARDWARE = ("name", "clock", "dram", "technology")
+"""Sections of a description that the Verilog does not depend on."""
 
 VERILOG = "systola.v"
 LOG = "build.log"
@@ -41,14 +39,6 @@ HARNESS = ("harness.sv", "dram.sv", "dram.cpp", "sleep.h", "harness.vlt")
 DUMP = "tfp->dump(main_time);"
 ADVANCE = "const vluint64_t NO_TOP_EVENTS_PENDING"
 TAIL_LINES = 25
-
-
-def cache_folder() -> Path:
-    """Where builds are kept: ``$SYSTOLA_CACHE``, else ``$XDG_CACHE_HOME/systola``, else ``~/.cache/systola``."""
-    if named := os.environ.get("SYSTOLA_CACHE"):
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "systola"
 
 
 def build(params: Params, *, waveform: bool = False, progress: Progress | None = None, tools: Tools | None = None) -> Path:
@@ -66,14 +56,14 @@ def build(params: Params, *, waveform: bool = False, progress: Progress | None =
 
 def verilog_of(params: Params, *, progress: Progress | None = None) -> str:
     """The accelerator's Verilog, from the cache where the same sources and tools made it for the same parameters before."""
-    key = _digest([_hardware_text(params), *_emission_versions(), *_source_texts(_hardware_folder().rglob("*.py"))])
+    key = digest([_hardware_text(params), *_emission_versions(), *_source_texts(_hardware_folder().rglob("*.py"))])
     kept = cache_folder() / "verilog" / f"{key}.v"
-    with _lock(kept, progress):
+    with lock(kept, progress):
         if not kept.is_file():
             from systola.hw.emit import emit_verilog  # noqa: PLC0415 - loads the whole hardware description
 
-            _tell(progress, "writing the accelerator's Verilog")
-            _write_atomically(kept, emit_verilog(params))
+            tell(progress, "writing the accelerator's Verilog")
+            write_atomically(kept, emit_verilog(params))
     return kept.read_text(encoding="utf-8")
 
 
@@ -83,15 +73,19 @@ def build_verilog(
     data_bytes: int,
     address_bits: int = 32,
     waveform: bool = False,
+    quick: bool = False,
     progress: Progress | None = None,
     tools: Tools | None = None,
 ) -> Path:
-    """The executable for a module ``systola`` with the accelerator's ports; ``data_bytes`` and ``address_bits`` are its bus's."""
+    """The executable for a module ``systola`` with the accelerator's ports; ``data_bytes`` and ``address_bits`` are its bus's.
+
+    ``quick`` compiles with little optimization: for much Verilog and few cycles.
+    """
     tools = tools or check_tools()
-    job = _Job(verilog, data_bytes, address_bits, waveform, tools)
+    job = _Job(verilog, data_bytes, address_bits, waveform, tools, quick)
     folder = cache_folder() / "builds" / job.key()
     if not (folder / EXECUTABLE).is_file():
-        with _lock(folder, progress):
+        with lock(folder, progress):
             if not (folder / EXECUTABLE).is_file():
                 _build_into(folder, job, progress)
     return folder / EXECUTABLE
@@ -106,6 +100,7 @@ class _Job:
     address_bits: int
     waveform: bool
     tools: Tools
+    quick: bool = False
 
     def options(self) -> list[str]:
         """Verilator's options but for file names."""
@@ -119,12 +114,13 @@ class _Job:
 
     def make_variables(self) -> list[str]:
         """Make's variables: fast code where it runs often, and the header flag that the wheel's makefile leaves empty."""
-        return ["OPT_FAST=-O3", "OPT_GLOBAL=-O2", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include", "OBJCACHE="]
+        fast = "-O1" if self.quick else "-O3"
+        return [f"OPT_FAST={fast}", "OPT_GLOBAL=-O2", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include", "OBJCACHE="]
 
     def key(self) -> str:
         """Names the build by everything that it depends on."""
         here = Path(__file__).parent
-        return _digest([
+        return digest([
             self.verilog, settings_header(), *self.options(), *self.make_variables(), *self.tools.versions,
             _simulation_main(self.tools, self.waveform), *((here / name).read_text(encoding="utf-8") for name in HARNESS),
         ])  # fmt: skip
@@ -134,10 +130,10 @@ def _build_into(folder: Path, job: _Job, progress: Progress | None) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as name:
         work = Path(name)
         _write_sources(work, job)
-        _tell(progress, "translating the Verilog (Verilator)")
+        tell(progress, "translating the Verilog (Verilator)")
         _run(_verilator_command(work, job), work, job.tools)
         units = len(list((work / "obj").glob("Vtop*.cpp")))
-        _tell(progress, f"compiling the simulation ({units} files, g++)")
+        tell(progress, f"compiling the simulation ({units} files, g++)")
         _run(_make_command(job), work, job.tools)
         _keep(work, folder)
 
@@ -217,32 +213,9 @@ def _run(command: list[str], work: Path, tools: Tools) -> None:
         raise ToolError(f"{name} failed with status {status} while building the simulation. It said last:\n{tail}")
 
 
-@contextmanager
-def _lock(place: Path, progress: Progress | None) -> Iterator[None]:
-    """Holds the lock of a place in the cache. Another process that builds the same is waited for."""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle = place.with_name(place.name + ".lock").open("a")
-    except OSError as error:
-        raise ToolError(f"the build cache cannot be written: {error}. Set SYSTOLA_CACHE to a folder that can") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _tell(progress, "waiting for another process that builds the same")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as out:
-        out.write(text)
-    Path(out.name).rename(path)
-
-
 def _hardware_text(params: Params) -> str:
-    """What the Verilog depends on: all parameters but names and those of the simulation."""
-    return json.dumps(params.config.model_dump(mode="json", exclude={"name", "clock", "dram", "technology"}), sort_keys=True)
+    """What the Verilog depends on: all parameters but NOT_HARDWARE."""
+    return json.dumps(params.config.model_dump(mode="json", exclude=set(NOT_HARDWARE)), sort_keys=True)
 
 
 def _hardware_folder() -> Path:
@@ -259,18 +232,3 @@ def _source_texts(paths: Iterable[Path]) -> Iterator[str]:
     for path in sorted(paths):
         yield path.name
         yield path.read_text(encoding="utf-8")
-
-
-def _digest(parts: Iterable[str]) -> str:
-    """A name for a sequence of texts; no two sequences run together."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()[:24]
-
-
-def _tell(progress: Progress | None, message: str) -> None:
-    if progress is not None:
-        progress(message)

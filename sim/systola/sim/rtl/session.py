@@ -28,6 +28,7 @@ from systola.sim.rtl.settings import (
     TRACE_COUNT_INDEX,
     WRITE_COUNT_INDEX,
     RtlSettings,
+    Setting,
     settings_values,
 )
 from systola.sim.rtl.tools import Tools, check_tools
@@ -49,8 +50,9 @@ class RtlSession:
 
     ``params``: the accelerator. ``dram_bytes``: size of the memory, rounded up to 4096; all zero at the start. ``settings``: the
     DRAM's timing and faults, tracing, waveform. ``verilog``: simulates this text instead of the accelerator's own (a module
-    ``systola`` with the same ports). ``waveform_file``: where the waveform goes if ``settings.waveform`` asks for one.
-    ``progress`` is told what is built. Raises ``ToolError`` if the model cannot be built.
+    ``systola`` with the same ports); ``quick`` compiles it with little optimization. ``waveform_file``: where
+    the waveform goes if ``settings.waveform`` asks for one. ``progress`` is told what is built. Raises ``ToolError`` if the model
+    cannot be built.
 
     Simulated time passes only within the methods. Every method raises ``DeviceError`` if the simulation died.
     """
@@ -62,6 +64,7 @@ class RtlSession:
         settings: RtlSettings | None = None,
         *,
         verilog: str | None = None,
+        quick: bool = False,
         waveform_file: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -78,6 +81,7 @@ class RtlSession:
                 data_bytes=bus.data_bytes,
                 address_bits=bus.address_bits,
                 waveform=waveform,
+                quick=quick,
                 progress=progress,
                 tools=self._tools,
             )
@@ -97,6 +101,16 @@ class RtlSession:
     def memory(self) -> npt.NDArray[np.uint8]:
         """The DRAM's bytes, byte 0 at the settings' ``base_address``. Shared with the simulation: no copy, no delay."""
         return self._memory
+
+    @property
+    def memory_address(self) -> int:
+        """The bus address of the DRAM's byte 0: the settings' ``base_address``."""
+        return int(self._control[Setting.MEMORY_BASE])
+
+    @property
+    def memory_file(self) -> Path:
+        """The file that is the DRAM: another process may map it too, as long as the session is open."""
+        return self._folder / "memory"
 
     def read_register(self, address: int) -> int:
         """The value of the 32-bit register at a byte address."""

@@ -1,0 +1,1 @@
+"""What ``systola verilog`` writes: sources, constraints, projects and documentation for the tools of others."""

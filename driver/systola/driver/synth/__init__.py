@@ -1,0 +1,1 @@
+"""Synthesis for FPGA: yosys, nextpnr and ecppack from PyPI; resources, clock, critical path, bitstream."""
