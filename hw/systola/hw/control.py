@@ -222,7 +222,10 @@ class RegisterFile(Block):
 
 
 class Watchdog(Block):
-    """``expired`` is 1 when no instruction finished (``retire``) for ``cycles`` cycles of ``enable``; never if that is 0."""
+    """``expired`` is 1 when no instruction finished (``retire``) for ``cycles`` cycles of ``enable``; never if that is 0.
+
+    It says so a cycle after Sequencer could: ``enable`` and ``retire`` are looked at a cycle late, because ``retire`` comes late in
+    its cycle."""
 
     def __init__(self) -> None:
         super().__init__({
@@ -235,13 +238,14 @@ class Watchdog(Block):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """A down counter, reloaded by every finished instruction."""
         m = Module()
-        left, high = Signal(32), Signal()
+        left, high, enable, retire = Signal(32), Signal(), Signal(), Signal()
+        m.d.sync += [enable.eq(self.enable), retire.eq(self.retire)]
         m.d.comb += high.eq(left[1:].any())
-        with m.If(~self.enable | self.retire):
+        with m.If(~enable | retire):
             m.d.sync += left.eq(self.cycles)
         with m.Elif(high | left[0]):
             m.d.sync += left.eq(left - 1)
-        m.d.sync += self.expired.eq(self.enable & ~self.retire & ~high & left[0])
+        m.d.sync += self.expired.eq(enable & ~retire & ~high & left[0])
         return m
 
 

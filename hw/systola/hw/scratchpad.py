@@ -79,6 +79,8 @@ class Scratchpad(Block):
 
     ``read[r]`` and ``write[w]`` are the clients' signatures, seen from the scratchpad. A word arrives
     SCRATCHPAD_READ_LATENCY_CYCLES after its request was accepted: bank, register of bank and client, register of the client.
+    A write is in the bank a cycle after it was accepted: reads that are accepted two cycles after it, or later, see it. No engine
+    can be faster: what waits for an instruction to retire is told so by a register, and takes an instruction before it reads.
     """
 
     def __init__(self, params: Params) -> None:
@@ -99,7 +101,7 @@ class Scratchpad(Block):
         write_grants = _arbitrate(m, "write", list(self.write), self._params)
         for index, bank in enumerate(banks):
             self._connect_read(m, bank, [grant[index] for grant in read_grants])
-            self._connect_write(m, bank, [grant[index] for grant in write_grants])
+            self._connect_write(m, index, bank, [grant[index] for grant in write_grants])
         for client, grant in zip(self.read, read_grants, strict=True):
             self._return_data(m, client, grant, banks)
         return m
@@ -111,13 +113,19 @@ class Scratchpad(Block):
             bank.read_address.eq(_granted(grants, [client.address[self._bank_bits :] for client in self.read])),
         ]
 
-    def _connect_write(self, m: Module, bank: Bank, grants: list[Value]) -> None:
-        """The granted address, data and mask; 0 where nobody writes."""
-        m.d.comb += [
-            bank.write_address.eq(_granted(grants, [client.address[self._bank_bits :] for client in self.write])),
-            bank.write_data.eq(_granted(grants, [client.data for client in self.write])),
-            bank.write_mask.eq(_granted(grants, [client.mask for client in self.write])),
-        ]
+    def _connect_write(self, m: Module, index: int, bank: Bank, grants: list[Value]) -> None:
+        """A register for each client, 0 unless its write was granted; the bank takes their OR, in the cycle after.
+
+        As on the way back, this costs less logic than to choose one of the clients. And a write's grant, which comes late in
+        the cycle, has nothing behind it but these registers.
+        """
+        ports = (bank.write_address, bank.write_data, bank.write_mask)
+        words = []
+        for client, grant, writer in zip(self.write, grants, Writer, strict=True):
+            word = Signal(sum(map(len, ports)), name=f"write_{index}_{writer.name.lower()}", reset_less=True)
+            m.d.sync += word.eq(Mux(grant, Cat(client.address[self._bank_bits :], client.data, client.mask), 0))
+            words.append(word)
+        m.d.comb += Cat(*ports).eq(reduce(or_, words))
 
     def _return_data(self, m: Module, client: Any, grant: Value, banks: list[Bank]) -> None:
         """A register for each bank, 0 unless the bank has a word for this client; the client's register takes their OR.

@@ -47,5 +47,8 @@ class Queue(wiring.Component):
             read.addr.eq(left[:bits]),
             self.o.payload.eq(read.data),
         ]
-        m.d.sync += [entered.eq(entered + take), left.eq(left + give)]
+        with m.If(take):
+            m.d.sync += entered.eq(entered + 1)
+        with m.If(give):
+            m.d.sync += left.eq(left + 1)
         return m
