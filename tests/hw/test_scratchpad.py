@@ -58,6 +58,7 @@ def run(preset: str, cycles: int, seed: int) -> dict[str, int]:
         reads: list[int | None] = [None] * len(Reader)
         writes: list[tuple[int, int, int] | None] = [None] * len(Writer)
         pipeline: list[list[int | None]] = [[None] * len(Reader) for _ in range(SCRATCHPAD_READ_LATENCY_CYCLES)]
+        arriving: set[int] = set()
         for _ in range(cycles):
             for i in Reader:
                 if reads[i] is None and rng.random() < 0.6:
@@ -81,7 +82,6 @@ def run(preset: str, cycles: int, seed: int) -> dict[str, int]:
                 if word is not None:
                     assert ctx.get(dut.read[i].data) == word
                     seen["read"] += 1
-            written = {w[0] for w, ok in zip(writes, write_served, strict=True) if w and ok}
             answers: list[int | None] = [None] * len(Reader)
             for i in Reader:
                 address_read = reads[i]
@@ -89,10 +89,11 @@ def run(preset: str, cycles: int, seed: int) -> dict[str, int]:
                     continue
                 seen["refused"] += not read_served[i]
                 if read_served[i]:
-                    # A word written in the same cycle may read as old or new: programs order the two.
-                    answers[i] = None if address_read in written else model.words[address_read]
+                    # A word is unknown in the cycle in which it is written, the one after the write was accepted.
+                    answers[i] = None if address_read in arriving else model.words[address_read]
                     reads[i] = None
             pipeline.append(answers)
+            arriving = {w[0] for w, ok in zip(writes, write_served, strict=True) if w and ok}
             for i in Writer:
                 request = writes[i]
                 if request and write_served[i]:
@@ -116,7 +117,7 @@ def test_random_traffic(preset: str) -> None:
 
 def test_every_bank_at_once() -> None:
     """Clients in different banks never wait for each other, and reads do not wait for writes."""
-    params = Params(load_config("small"))
+    params = Params(load_config("base"))
     dut = Scratchpad(params)
 
     async def bench(ctx: Any) -> None:
