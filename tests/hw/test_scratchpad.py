@@ -76,8 +76,8 @@ def run(preset: str, cycles: int, seed: int) -> dict[str, int]:
                 ctx.set(dut.write[i].mask, mask)
             read_served = model.served(reads)
             write_served = model.served([None if w is None else w[0] for w in writes])
-            assert [bool(ctx.get(dut.read[i].ready)) for i in Reader] == read_served
-            assert [bool(ctx.get(dut.write[i].ready)) for i in Writer] == write_served
+            assert [reads[i] is not None and bool(ctx.get(dut.read[i].ready)) for i in Reader] == read_served
+            assert [writes[i] is not None and bool(ctx.get(dut.write[i].ready)) for i in Writer] == write_served
             for i, word in zip(Reader, pipeline.pop(0), strict=True):
                 if word is not None:
                     assert ctx.get(dut.read[i].data) == word

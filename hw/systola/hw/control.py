@@ -224,8 +224,8 @@ class RegisterFile(Block):
 class Watchdog(Block):
     """``expired`` is 1 when no instruction finished (``retire``) for ``cycles`` cycles of ``enable``; never if that is 0.
 
-    It says so a cycle after Sequencer could: ``enable`` and ``retire`` are looked at a cycle late, because ``retire`` comes late in
-    its cycle."""
+    ``enable`` and ``retire`` are looked at a cycle late, because ``retire`` comes late in its cycle.
+    """
 
     def __init__(self) -> None:
         super().__init__({

@@ -61,7 +61,7 @@ class ScratchpadReadSignature(Signature):
     """A reader of the scratchpad; seen from the reader.
 
     ``valid``/``address``: a request for a word; held until ``ready``. ``ready`` answers in the same cycle (it depends on
-    the request). ``data`` holds the word SCRATCHPAD_READ_LATENCY_CYCLES after acceptance, for one cycle; it cannot be refused.
+    the address). ``data`` holds the word SCRATCHPAD_READ_LATENCY_CYCLES after acceptance, for one cycle; it cannot be refused.
     """
 
     def __init__(self, params: Params) -> None:
@@ -77,7 +77,7 @@ class ScratchpadWriteSignature(Signature):
     """A writer of the scratchpad; seen from the writer.
 
     Request as in ScratchpadReadSignature. ``mask`` has a bit per column group (bit g: lanes g·columns … (g+1)·columns − 1); where
-    a word has one group it is one bit. A write accepted in cycle n is seen by reads accepted in cycle n + 1 or later.
+    a word has one group it is one bit. A write accepted in cycle n is seen by reads accepted in cycle n + 2 or later.
     """
 
     def __init__(self, params: Params) -> None:

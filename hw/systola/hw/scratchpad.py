@@ -75,7 +75,7 @@ class Bank(Block):
 
 class Scratchpad(Block):
     """``banks`` banks, word w in bank w mod banks; each serves one read and one write a cycle: the first of its requesters in
-    the order of ``Reader`` and ``Writer``. The others see ``ready`` 0.
+    the order of ``Reader`` and ``Writer``. The others see ``ready`` 0; without ``valid`` it says whether one would be.
 
     ``read[r]`` and ``write[w]`` are the clients' signatures, seen from the scratchpad. A word arrives
     SCRATCHPAD_READ_LATENCY_CYCLES after its request was accepted: bank, register of bank and client, register of the client.
@@ -151,7 +151,7 @@ def _granted(grants: list[Value], values: list[Value]) -> Value:
 
 
 def _arbitrate(m: Module, name: str, clients: list[Any], params: Params) -> list[Value]:
-    """Fixed priority per bank, and each client's ``ready``; a grant has a bit per bank.
+    """Fixed priority per bank, and each client's ``ready``, which does not wait for its ``valid``; a grant has a bit per bank.
 
     All banks are decided at once on vectors of a bit per bank: a few wide operations instead of many narrow ones.
     """
@@ -164,7 +164,7 @@ def _arbitrate(m: Module, name: str, clients: list[Any], params: Params) -> list
         m.d.comb += [
             request.eq(Mux(client.valid, 1 << client.address[:bank_bits], 0)),
             grant.eq(request if taken is None else request & ~taken),
-            client.ready.eq(grant.any()),
+            client.ready.eq(1 if taken is None else ~taken.bit_select(client.address[:bank_bits], 1)),
         ]
         taken = request if taken is None else taken | request
         grants.append(grant)

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from systola.hw.dma.ports import ReadPortSignature, WritePortSignature
 from systola.hw.dma.queue import Queue
-from systola.hw.dma.slices import Skid
+from systola.hw.dma.slices import RegisteredSkid, Skid
 from systola.hw.interfaces import Axi4ReadSignature, Axi4WriteSignature
 from systola.hw.isa import Engine
 from systola.hw.latencies import FETCH_OUTSTANDING
@@ -104,20 +104,24 @@ class ReadChannel(wiring.Component):
         m.d.sync += self.request.eq(bus.ar_valid & bus.ar_ready)
 
     def _respond(self, m: Module, fetch_queue: Queue, load_queue: Queue) -> None:
-        """Beats go to the user that their id names; the last one ends the oldest burst of that user."""
-        layout = data.StructLayout({"data": 8 * self._params.bus_bytes, "last": 1, "bad": 1, "id": 1})
-        m.submodules.skid = skid = Skid(layout)
+        """Beats go to the user that their id names; the last one ends the oldest burst of that user. What is decided upon and
+        the data go through stages of their own, in step."""
+        m.submodules.marks = skid = RegisteredSkid(data.StructLayout({"last": 1, "bad": 1, "id": 1}))
+        m.submodules.words = words = Skid(8 * self._params.bus_bytes)
         bus, beat = self.bus, skid.o.payload
         to_load, moves = Signal(), Signal()
         m.d.comb += [
             skid.i.valid.eq(bus.r_valid),
-            skid.i.payload.as_value().eq(Cat(bus.r_data, bus.r_last, bus.r_resp[1], bus.r_id)),
+            skid.i.payload.as_value().eq(Cat(bus.r_last, bus.r_resp[1], bus.r_id)),
+            words.i.valid.eq(bus.r_valid),
+            words.i.payload.eq(bus.r_data),
+            words.o.ready.eq(skid.o.ready),
             bus.r_ready.eq(skid.i.ready),
             to_load.eq(beat.id == LOAD_ID),
             self.load.beats.valid.eq(skid.o.valid & to_load & ~self.abort),
             self.fetch.beats.valid.eq(skid.o.valid & ~to_load & ~self.abort),
-            self.load.beats.payload.eq(beat.data),
-            self.fetch.beats.payload.eq(beat.data),
+            self.load.beats.payload.eq(words.o.payload),
+            self.fetch.beats.payload.eq(words.o.payload),
             skid.o.ready.eq(self.abort | Mux(to_load, self.load.beats.ready, self.fetch.beats.ready)),
             moves.eq(skid.o.valid & skid.o.ready),
             load_queue.o.ready.eq(moves & beat.last & to_load),

@@ -25,7 +25,8 @@ class BurstSplitter(wiring.Component):
     All counts inside are in beats minus one. The longest burst that may begin at a beat is ``burst_beats``, unless the beat
     lies in the last ``burst_beats`` of its page, at place ``low`` of them: then it is ``burst_beats − low``, which minus one is
     ``~low``: no subtraction. After such a burst a page begins; after one of ``burst_beats``, ``low`` is as before. So the next
-    limit never waits for an addition, and the address above ``low`` grows by one with every burst.
+    limit never waits for an addition, and the address above ``low`` grows by one with every burst. Whether a burst is the row's
+    last is found out when it is made, too: others wait for that.
     """
 
     rows: Any
@@ -51,9 +52,9 @@ class BurstSplitter(wiring.Component):
         valid, last, final = Signal(), Signal(), Signal()
         address = Signal(self._params.config.bus.address_bits - beat_bits)
         left = Signal(max(len(beats), low_bits + 1))
-        limit = Signal(low_bits)
+        limit, next_limit, next_left = Signal(low_bits), Signal(low_bits), Signal.like(left)
+        begins = self.rows.ready & self.rows.valid
         m.d.comb += [
-            final.eq(~left[low_bits:].any() & (left[:low_bits] <= limit)),
             self.bursts.valid.eq(valid),
             self.bursts.payload.address.eq(Cat(Const(0, beat_bits), address)),
             self.bursts.payload.length.eq(Mux(final, left, limit)),
@@ -62,21 +63,24 @@ class BurstSplitter(wiring.Component):
         ]
         with m.If(self.rows.ready):
             m.d.sync += valid.eq(self.rows.valid)
-        with m.If(self.rows.ready & self.rows.valid):
+        with m.If(~valid | final):  # what follows is a row's first burst
             begin = self.rows.payload.address[beat_bits:]
-            m.d.sync += [
-                address.eq(begin),
-                left.eq(beats),
-                limit.eq(self._limit(begin, page_end=0)),
-                last.eq(self.rows.payload.last),
-            ]
-        with m.Elif(self.bursts.ready & valid):
+            m.d.comb += [next_left.eq(beats), next_limit.eq(self._limit(begin, page_end=0))]
+            with m.If(begins):
+                m.d.sync += [address.eq(begin), last.eq(self.rows.payload.last)]
+        with m.Else():
             low, high = address[:low_bits], address[low_bits:]
+            m.d.comb += [
+                next_left.eq(left + ~_extend(limit, len(left))),
+                next_limit.eq(self._limit(address, page_end=1)),
+            ]
+            with m.If(self.bursts.ready):
+                m.d.sync += [low.eq(low & ~self._page_end(address, 0).replicate(low_bits)), high.eq(high + 1)]
+        with m.If(begins | (self.bursts.ready & valid)):
             m.d.sync += [
-                low.eq(low & ~self._page_end(address, 0).replicate(low_bits)),
-                high.eq(high + 1),
-                left.eq(left + ~_extend(limit, len(left))),
-                limit.eq(self._limit(address, page_end=1)),
+                left.eq(next_left),
+                limit.eq(next_limit),
+                final.eq(~next_left[low_bits:].any() & (next_left[:low_bits] <= next_limit)),
             ]
         return m
 

@@ -28,27 +28,31 @@ class Queue(wiring.Component):
         super().__init__({"i": In(stream.Signature(unsigned(width))), "o": Out(stream.Signature(unsigned(width)))})
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """The memory has a power of two of places, and the pointers are a bit longer than its address: no other counter."""
+        """The memory has a power of two of places. That there is an item, and that there is room, are registers: what waits for
+        them has a whole cycle; and what they wait for, which comes late, meets a single gate."""
         m = Module()
         bits = ceil_log2(self._depth)
         m.submodules.memory = memory = Memory(shape=self._width, depth=1 << bits, init=[])
         write, read = memory.write_port(), memory.read_port(domain="comb")
-        entered, left = Signal(bits + 1), Signal(bits + 1)
-        held = entered ^ left if self._depth == 1 << bits else (entered - left)[: bits + 1]
+        entering, leaving = Signal(bits), Signal(bits)
+        held, room = Signal(range(self._depth + 1)), Signal(init=1)
         take, give = Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(held != self._depth),
-            self.o.valid.eq(entered != left),
+            self.i.ready.eq(room),
             take.eq(self.i.valid & self.i.ready),
             give.eq(self.o.valid & self.o.ready),
-            write.addr.eq(entered[:bits]),
+            write.addr.eq(entering),
             write.data.eq(self.i.payload),
             write.en.eq(take),
-            read.addr.eq(left[:bits]),
+            read.addr.eq(leaving),
             self.o.payload.eq(read.data),
         ]
         with m.If(take):
-            m.d.sync += entered.eq(entered + 1)
+            m.d.sync += entering.eq(entering + 1)
         with m.If(give):
-            m.d.sync += left.eq(left + 1)
+            m.d.sync += leaving.eq(leaving + 1)
+        with m.If(take & ~give):
+            m.d.sync += [held.eq(held + 1), room.eq(held != self._depth - 1), self.o.valid.eq(1)]
+        with m.Elif(give & ~take):
+            m.d.sync += [held.eq(held - 1), room.eq(1), self.o.valid.eq(held != 1)]
         return m

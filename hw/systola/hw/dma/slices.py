@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Skid"]
+__all__ = ["RegisteredSkid", "Skid"]
 
 
 class Skid(wiring.Component):
@@ -43,4 +43,31 @@ class Skid(wiring.Component):
             m.d.sync += [one.eq(1), two.eq(one)]
         with m.Elif(give & ~take):
             m.d.sync += [one.eq(two), two.eq(0)]
+        return m
+
+
+class RegisteredSkid(wiring.Component):
+    """As Skid, with ``o.payload`` from a register: for what is narrow and decided upon at once."""
+
+    i: Any
+    o: Any
+
+    def __init__(self, shape: Any) -> None:
+        self._shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """Output register; the second place is used only when the output is blocked."""
+        m = Module()
+        waiting = Signal()
+        second: Any = Signal(self._shape)
+        m.d.comb += self.i.ready.eq(~waiting)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [self.o.valid.eq(self.i.valid | waiting), waiting.eq(0)]
+            with m.If(waiting):
+                m.d.sync += self.o.payload.eq(second)
+            with m.Else():
+                m.d.sync += self.o.payload.eq(self.i.payload)
+        with m.Elif(self.i.valid & ~waiting):
+            m.d.sync += [waiting.eq(1), second.eq(self.i.payload)]
         return m
