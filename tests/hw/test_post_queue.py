@@ -53,7 +53,7 @@ def run(queue: Any, writes: list[bool], reads: list[bool], depth: int) -> tuple[
 
 
 @pytest.mark.parametrize("kind", LATENCY_CYCLES)
-@pytest.mark.parametrize("depth", [2, 5, 8])
+@pytest.mark.parametrize("depth", [1, 2, 5, 8])
 def test_words_in_order(kind: type, depth: int) -> None:
     rng = random.Random(depth)
     cycles = 400
@@ -73,10 +73,3 @@ def test_filled_and_emptied_at_a_word_a_cycle(kind: type) -> None:
     assert levels[depth - 1] == levels[2 * depth - 1] == depth
     assert taken == depth + 2 * depth - 1  # what was held, then a word a cycle, for each write from the one after the first read
     assert levels[-1] == 0
-
-
-@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
-@pytest.mark.parametrize("kind", LATENCY_CYCLES)
-def test_depth_is_checked(kind: type) -> None:
-    with pytest.raises(ValueError, match="depth is 2 or more"):
-        kind(width=WIDTH, depth=1)

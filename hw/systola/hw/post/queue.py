@@ -18,8 +18,6 @@ class BlockQueue(Component):
 
     ``w_en``, ``w_data``: a word goes in. ``r_rdy``, ``r_data``: the oldest one, which ``r_en`` removes. A word that enters an
     empty queue in cycle n is seen in cycle n + BUFFERED_FIFO_LATENCY_CYCLES. ``r_data`` comes from the memory, late in its cycle.
-
-    Raises ValueError for a ``depth`` below 2.
     """
 
     w_en: Signal
@@ -29,9 +27,7 @@ class BlockQueue(Component):
     r_data: Signal
 
     def __init__(self, *, width: int, depth: int) -> None:
-        if depth < 2:
-            raise ValueError(f"a queue of {depth} words is none: its depth is 2 or more")
-        self._index_bits = (depth - 1).bit_length()
+        self._index_bits = max(1, (depth - 1).bit_length())
         super().__init__({"w_en": In(1), "w_data": In(width), "r_en": In(1), "r_rdy": Out(1), "r_data": Out(width)})
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
