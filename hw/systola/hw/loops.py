@@ -62,7 +62,8 @@ class LoopNest(Component):
     strides : In, per track and level that moves it, signed
     active : Out(1)
     values : Out, per track
-    first, last : Out, a bit per level: its index is 0; its index is count − 1
+    first, last, near : Out, a bit per level: its index is 0; it is count − 1; it is count − 2
+    single : Out, a bit per level: its count is 1
     done : Out(1), ``active`` and every level is at its last index
 
     Raises ValueError for a name used twice or a stride of a level that does not exist.
@@ -77,6 +78,8 @@ class LoopNest(Component):
     values: Any
     first: Any
     last: Any
+    near: Any
+    single: Any
     done: Signal
 
     def __init__(self, levels: Sequence[LoopLevel], tracks: Sequence[LoopTrack]) -> None:
@@ -104,60 +107,88 @@ class LoopNest(Component):
             "values": Out(data.StructLayout({t.name: t.bits for t in tracks})),
             "first": Out(flags),
             "last": Out(flags, init=dict.fromkeys(names, 1)),
+            "near": Out(flags),
+            "single": Out(flags),
             "done": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """Counters of all levels, then the registers of each track.
+        """What the next step does, the counters of all levels, then the registers of each track.
 
         Before a nest, as at its end, every ``last`` is 1: that, and not ``load``, chooses what the next step follows from. So
-        a nest's first step takes the way of every other, and ``load``, which may come late in a cycle, only enables.
+        a nest's first step takes the way of every other, and ``load``, which may come late in a cycle, only enables. What
+        ``advance`` enables and chooses is known a step ahead, in registers.
         """
         m = Module()
-        carries = self._carries()
-        ended = Signal()
-        m.d.comb += ended.eq(self.last.as_value().all())
-        for index, level in enumerate(self.levels):
-            self._count(m, level, ended, carries[index], carries[:index])
-        m.d.comb += self.done.eq(self.active & ended)
+        self._ended = Signal(init=1, name="ended")
+        self._grows = Signal(len(self.levels), name="grows")
+        self._moves = Signal(len(self.levels), name="moves")
+        following = [self._count(m, index) for index in range(len(self.levels))]
+        self._foresee(m, following)
+        m.d.comb += self.done.eq(self.active & self._ended)
         with m.If(self.load):
             m.d.sync += self.active.eq(1)
-        with m.Elif(self.advance & ended):
+        with m.Elif(self.advance & self._ended):
             m.d.sync += self.active.eq(0)
         for track in self.tracks:
-            self._follow(m, track, ended, carries)
+            self._follow(m, track)
         return m
 
-    def _carries(self) -> list[Value]:
-        """Per level: it is the one whose index grows in the next step (all inner levels are at their last)."""
-        carries: list[Value] = []
-        for index, level in enumerate(self.levels):
-            inner_last = [self.last[inner.name] for inner in self.levels[index + 1 :]]
-            grows = ~self.last[level.name]
-            for flag in inner_last:
-                grows = grows & flag
-            carries.append(grows)
-        return carries
+    def _foresee(self, m: Module, following: Sequence[Value]) -> None:
+        """What the step after the next one does, from ``last`` of all levels after the next one.
 
-    def _count(self, m: Module, level: LoopLevel, ended: Value, grows: Value, outer_grows: Sequence[Value]) -> None:
-        """A down counter with its ``last`` flag computed one step ahead: no comparison behind the subtraction."""
-        name = level.name
-        remaining = Signal(level.count_bits, name=f"{name}_remaining", reset_less=True)  # count − 1 … 0
-        before, fewer = Signal(level.count_bits, name=f"{name}_before"), Signal(level.count_bits, name=f"{name}_fewer")
-        ends = Signal(name=f"{name}_ends")
-        m.d.comb += [before.eq(Mux(ended, self.counts[name], remaining)), fewer.eq(before - 1), ends.eq(before == 1)]
-        following, last = Value.cast(fewer), Value.cast(ends)
-        if outer_grows:  # it begins again, too
-            restart = Signal(level.count_bits, name=f"{name}_restart", reset_less=True)
-            single = Signal(name=f"{name}_single", reset_less=True)
-            with m.If(self.load):
-                m.d.sync += restart.eq(fewer), single.eq(ends)
-            counts = ended | grows
-            following, last = Mux(counts, fewer, restart), Mux(counts, ends, single)
-        with m.If(self.load | (self.advance & _any([grows, *outer_grows]))):
-            m.d.sync += remaining.eq(following), self.first[name].eq(~grows), self.last[name].eq(last)
+        ``grows`` bit i: level i's index grows; ``moves`` bit i: it grows or begins again; ``ended``: neither is left to do.
+        """
+        inner_last: list[Value] = [Const(1, 1)]  # of levels i and further in, innermost first
+        for last in reversed(following):
+            inner_last.append(last & inner_last[-1])
+        inner_last.reverse()
+        with m.If(self._stepping(len(self.levels) - 1)):
+            m.d.sync += [
+                self._ended.eq(inner_last[0]),
+                self._grows.eq(Cat(inner & ~last for last, inner in zip(following, inner_last[1:], strict=True))),
+                self._moves.eq(Cat(inner & ~inner_last[0] for inner in inner_last[1:])),
+            ]
 
-    def _follow(self, m: Module, track: LoopTrack, ended: Value, carries: Sequence[Value]) -> None:
+    def _stepping(self, index: int) -> Value:
+        """A level grows or begins again at the end of this cycle."""
+        return self.load | (self.advance & self._moves[index])
+
+    def _restarting(self, index: int) -> Value:
+        """A level begins again."""
+        return self.load | (self.advance & self._moves[index - 1]) if index else self.load
+
+    def _count(self, m: Module, index: int) -> Value:
+        """A level's index and flags; returns ``last`` after the next step.
+
+        The index is two steps ahead, where it is compared: ``last`` and what it is next come from registers. It begins again
+        by a reset, which takes no logic.
+        """
+        name, bits = self.levels[index].name, self.levels[index].count_bits
+        offered = self.counts[name]
+        count = Signal(bits, name=f"{name}_count", reset_less=True)
+        ahead = Signal(bits, name=f"{name}_ahead", init=3 % (1 << bits))  # index + 3, modulo 2**bits
+        pair = Signal(name=f"{name}_pair", reset_less=True)  # the count is 2
+        single_offered, pair_offered = Signal(name=f"{name}_single_offered"), Signal(name=f"{name}_pair_offered")
+        near, single = self.near[name], self.single[name]
+        last_next, near_next = Signal(name=f"{name}_last_next"), Signal(name=f"{name}_near_next")
+        m.d.comb += [
+            single_offered.eq(offered == 1),
+            pair_offered.eq(offered == 2 % (1 << bits)),
+            last_next.eq(Mux(self._ended, single_offered, Mux(self._grows[index], near, single))),
+            near_next.eq(Mux(self._ended, pair_offered, Mux(self._grows[index], ahead == count, pair))),
+        ]
+        with m.If(self.load):
+            m.d.sync += [count.eq(offered), single.eq(single_offered), pair.eq(pair_offered)]
+        with m.If(self._restarting(index)):
+            m.d.sync += ahead.eq(ahead.init)
+        with m.Elif(self.advance & self._moves[index]):
+            m.d.sync += ahead.eq(ahead + 1)
+        with m.If(self._stepping(index)):
+            m.d.sync += [self.first[name].eq(~self._grows[index]), self.last[name].eq(last_next), near.eq(near_next)]
+        return Mux(self._ended | self._moves[index], last_next, self.last[name])
+
+    def _follow(self, m: Module, track: LoopTrack) -> None:
         """The track's value, and for each level that moves it the value at which that level's inner loops began.
 
         When a level's index grows, its start plus its stride becomes the start of it and of all inner levels: one adder
@@ -182,23 +213,23 @@ class LoopNest(Component):
                 m.d.sync += strides[index].eq(self.strides[track.name][name])
 
         # Exactly one of the conditions is 1: an AND and an OR for each, instead of a chain of multiplexers.
-        sources: list[tuple[Value, list[Value]]] = [(self.bases[track.name], [ended]), (base, [])]
+        sources: list[tuple[Value, list[Value]]] = [(self.bases[track.name], [self._ended]), (base, [])]
         sources += [(register, []) for register in starts.values()]
-        for index, grows in enumerate(carries):
+        for index in range(len(self.levels)):
             held = sum(outer <= index for outer in moved)
-            sources[1 + held][1].append(grows)
+            sources[1 + held][1].append(self._grows[index])
         start, stride = Signal(track.bits, name=f"{track.name}_from"), Signal(signed(track.bits), name=f"{track.name}_by")
         total = Signal(track.bits, name=f"{track.name}_next")
         m.d.comb += [
             start.eq(_chosen([(source, _any(when)) for source, when in sources if when], track.bits)),
-            stride.eq(_chosen([(strides[index], carries[index]) for index in moved], track.bits)),
+            stride.eq(_chosen([(strides[index], self._grows[index]) for index in moved], track.bits)),
             total.eq(start + stride),
         ]
         if not moved or moved[0] != 0:
             with m.If(self.load):
                 m.d.sync += base.eq(self.bases[track.name])
         for index, register in starts.items():
-            with m.If(self.load | (self.advance & _any(carries[: index + 1]))):
+            with m.If(self._stepping(index)):
                 m.d.sync += register.eq(total)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from systola.hw.array.accumulator_memory import AccumulatorMemory
 from systola.hw.interfaces import AccumulatorReadSignature
 from systola.hw.numerics import ACCUMULATOR_BITS
 from systola.hw.params import Params
@@ -23,10 +23,6 @@ def accumulate_layout(params: Params) -> data.StructLayout:
         "overwrite": 1,
         "last": 1,
     })
-
-
-_ATTRIBUTES = {"no_rw_check": 1}
-"""No word is read in the cycle in which it is written: block memory then needs no logic to read what was there before."""
 
 
 class Accumulators(Component):
@@ -71,34 +67,42 @@ class Accumulators(Component):
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """Pixel pipeline, the two halves, the array's and the drain's output registers, the sum."""
+        """Pixel pipeline, memory, the array's and the drain's output registers, the sum."""
         m = Module()
+        m.submodules.memory = memory = AccumulatorMemory(self.params)
         stages = self._stages(m)
-        words, total = self._halves(m, stages)
-        array_reads = self.ask & ~self.pixel.overwrite
-        half, drain_half = self.pixel.acc_address[-1], self.drain.address[-1]
-        served = self.drain.valid & self.drain.ready
+        array_reads, served = Signal(), Signal()
         m.d.comb += [
-            self.drain.ready.eq(~(array_reads & (half == drain_half))),
+            array_reads.eq(self.ask & ~self.pixel.overwrite),
+            self.drain.ready.eq(~(array_reads & (self.pixel.acc_address[-1] == self.drain.address[-1]))),
+            served.eq(self.drain.valid & self.drain.ready),
             self.reads.eq(array_reads + served),
+            self.busy.eq(self.ask | Cat(stage for stage, _ in stages).any()),
+            memory.read.eq(array_reads),
+            memory.address.eq(self.pixel.acc_address),
+            memory.drain_read.eq(self.drain.valid),
+            memory.drain_address.eq(self.drain.address),
         ]
-        array_word = Signal.like(words[0], name="array_word", reset_less=True)
+        word = Signal.like(memory.word, reset_less=True)
         live, pixel = stages[0]
         with m.If(live):
-            m.d.sync += array_word.eq(Mux(pixel.acc_address[-1], words[1], words[0]))
+            m.d.sync += word.eq(memory.word)
             with m.If(pixel.overwrite):  # cleared, instead of an AND before the sum: that a register does without logic
-                m.d.sync += array_word.eq(0)
-        drained, drained_half = Signal(), Signal()
+                m.d.sync += word.eq(0)
+        drained = Signal()
         m.d.sync += drained.eq(served)
-        with m.If(served):
-            m.d.sync += drained_half.eq(drain_half)
         with m.If(drained):
-            m.d.sync += self.drain.data.eq(Mux(drained_half, words[1], words[0]))
+            m.d.sync += self.drain.data.eq(memory.drain_word)
+        total = Signal.like(memory.total, reset_less=True)
         with m.If(stages[1][0]):
-            m.d.sync += total.eq(self._total(array_word))
-        m.d.comb += self.busy.eq(self.ask | Cat(stage for stage, _ in stages).any())
+            m.d.sync += total.eq(self._total(word))
         live, pixel = stages[2]
-        m.d.comb += self.writes.eq(live)
+        m.d.comb += [
+            memory.write.eq(live),
+            memory.write_address.eq(pixel.acc_address),
+            memory.total.eq(total),
+            self.writes.eq(live),
+        ]
         m.d.sync += self.retire.eq(live & pixel.last)
         return m
 
@@ -113,28 +117,6 @@ class Accumulators(Component):
             live, pixel = next_live, next_pixel
             stages.append((live, pixel))
         return stages
-
-    def _halves(self, m: Module, stages: list[tuple[Signal, Any]]) -> tuple[list[Value], Signal]:
-        """Both memories; the array's address wins on the read port of the half it reads. Their words, and what is written."""
-        bits = ACCUMULATOR_BITS * self.params.columns
-        total = Signal(bits, reset_less=True)
-        live, written = stages[2]
-        words: list[Value] = []
-        for half in range(2):
-            memory = Memory(shape=bits, depth=self.params.accumulator_half_words, init=[], attrs=_ATTRIBUTES)
-            m.submodules[f"half_{half}"] = memory
-            read, write = memory.read_port(), memory.write_port()
-            by_array = self.ask & ~self.pixel.overwrite & (self.pixel.acc_address[-1] == half)
-            by_drain = self.drain.valid & (self.drain.address[-1] == half)
-            m.d.comb += [
-                read.en.eq(by_array | by_drain),
-                read.addr.eq(Mux(by_array, self.pixel.acc_address[:-1], self.drain.address[:-1])),
-                write.en.eq(live & (written.acc_address[-1] == half)),
-                write.addr.eq(written.acc_address[:-1]),
-                write.data.eq(total),
-            ]
-            words.append(read.data)
-        return words, total
 
     def _total(self, word: Value) -> Value:
         """Per column: the word, or the zero in its place, plus the sums."""

@@ -20,6 +20,9 @@ POSITION_BITS = 18
 
 _LEVELS = [LoopLevel(n, b) for n, b in (("n", 16), ("ky", 8), ("kx", 8), ("kb", 16), ("y", 16), ("x", 16))]
 
+_PASSES = ("n", "ky", "kx", "kb")
+"""The loops whose steps are passes, each with a weight tile."""
+
 
 def pixel_layout(params: Params) -> data.StructLayout:
     """What travels with a pixel: where its activations come from, and what becomes of its sums."""
@@ -45,6 +48,9 @@ class PixelStream(Component):
     valid : Out(1)
     issue : In(1), the pixel is issued in this cycle; only with ``valid``
     waiting : Out(1), an instruction is held or walked, though no pixel is at hand
+    lone : Out(1), the instruction that is held has one pass; valid in the cycle after it was taken
+    final : Out(1), the pixel at hand is of the last pass of its instruction
+    next_final : Out(1), the pass that follows it in its instruction, if one does, is the last
     """
 
     instruction: Any
@@ -53,6 +59,9 @@ class PixelStream(Component):
     valid: Signal
     issue: Signal
     waiting: Signal
+    lone: Signal
+    final: Signal
+    next_final: Signal
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -63,6 +72,9 @@ class PixelStream(Component):
             "valid": Out(1),
             "issue": In(1),
             "waiting": Out(1),
+            "lone": Out(1),
+            "final": Out(1),
+            "next_final": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
@@ -77,6 +89,7 @@ class PixelStream(Component):
             nest.advance.eq(nest.active & (~self.valid | self.issue)),
             nest.load.eq(holding & (~nest.active | (nest.advance & nest.done))),
             self.waiting.eq(~self.valid & (holding | nest.active)),
+            self.lone.eq(Cat(held[f"count_{name}"] == 1 for name in _PASSES).all()),
         ]
         self._start(m, nest, held)
         with m.If(self.instruction.valid & ~holding):
@@ -87,6 +100,7 @@ class PixelStream(Component):
             m.d.sync += [walked[name].eq(held[name]) for name in walked.shape().members]
         offset, group = self._channel_block(m, nest, walked)
         acc_address = self._acc_address(m, nest, held)
+        final, next_final = self._finals(nest)
         with m.If(nest.advance):
             m.d.sync += [
                 self.valid.eq(1),
@@ -98,6 +112,8 @@ class PixelStream(Component):
                 self.pixel.acc_address.eq(acc_address),
                 self.pixel.overwrite.eq(nest.first.ky & nest.first.kx & nest.first.kb & ~walked.accumulate),
                 self.pixel.last.eq(nest.done),
+                self.final.eq(final),
+                self.next_final.eq(next_final),
             ]
         with m.Elif(self.issue):
             m.d.sync += self.valid.eq(0)
@@ -127,6 +143,16 @@ class PixelStream(Component):
             nest.strides.ix.x.eq(fields.step_x),
             nest.strides.ix.kx.eq(fields.dilation_x),
         ]
+
+    def _finals(self, nest: LoopNest) -> tuple[Value, Value]:
+        """Whether the loops of passes are at their last, and whether they will be after their next step: then one loop grows to
+        its last, those around it stay at theirs, and those within begin again at their only one."""
+        last: Value = Const(1, 1)
+        next_last: Value = Const(0, 1)
+        for name in _PASSES:
+            next_last = (next_last & nest.single[name]) | (last & nest.near[name])
+            last = last & nest.last[name]
+        return last, next_last
 
     def _walked_layout(self) -> data.StructLayout:
         fields = instruction_layout(Opcode.ARRAY)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out
 
 from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES, ScratchpadReadSignature, instruction_layout
 from systola.hw.isa import Opcode
-from systola.hw.loops import LoopLevel, LoopNest
 from systola.hw.params import Params
 
 __all__ = ["WeightLoader"]
@@ -22,18 +21,26 @@ class WeightLoader(Component):
     A tile's first word is requested in the cycle in which the tile before it is swapped in, or later; ``tile_ready`` is 1
     from the cycle after its last word was accepted until (and in) the cycle in which it is swapped in itself.
 
+    The loader does not count tiles. It is a pass ahead of the pixels, which know in which pass they are: as a tile is swapped in,
+    they say whether the next one is the instruction's last. Only its first tile has no tile before it to say so.
+
     Members
     -------
     instruction : In(stream), taken when the words of the one before are all requested; requests start in the next cycle
+    lone : In(1), the instruction has one tile; valid in the cycle after it was taken
     weights : Out(ScratchpadReadSignature)
     swap : In(1), the first pixel of a pass is issued in this cycle; only while ``tile_ready``
+    final, next_final : In(1), with ``swap``: that pass is the last of its instruction; if it is not, the next one is
     tile_ready : Out(1)
     select : Out(weight_tile_words), bit k: ``weights.data`` is word k of the tile in this cycle
     """
 
     instruction: Any
+    lone: Signal
     weights: Any
     swap: Signal
+    final: Signal
+    next_final: Signal
     tile_ready: Signal
     select: Signal
 
@@ -41,37 +48,54 @@ class WeightLoader(Component):
         self.words = params.weight_tile_words
         super().__init__({
             "instruction": In(stream.Signature(cast("Any", instruction_layout(Opcode.ARRAY)))),
+            "lone": In(1),
             "weights": Out(ScratchpadReadSignature(params)),
             "swap": In(1),
+            "final": In(1),
+            "next_final": In(1),
             "tile_ready": Out(1),
             "select": Out(self.words),
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """A nest of tiles, a ring of words, and the pipeline that tells which word arrives."""
+        """Whether a tile is to be requested, a ring of its words, and the pipeline that tells which word arrives."""
         m = Module()
-        m.submodules.tiles = tiles = LoopNest([LoopLevel(n, b) for n, b in (("n", 16), ("ky", 8), ("kx", 8), ("kb", 16))], [])
+        active, last_tile = Signal(), Signal()  # a tile is to be requested; it is its instruction's last
         word = Signal(self.words, init=1)  # one bit: the next word of the tile
-        accepted = Signal()
+        accepted, ends, taken = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.weights.valid.eq(tiles.active & (~self.tile_ready | self.swap)),
+            self.weights.valid.eq(active & (~self.tile_ready | self.swap)),
             accepted.eq(self.weights.valid & self.weights.ready),
-            tiles.advance.eq(accepted & word[-1]),
-            self.instruction.ready.eq(~tiles.active | (tiles.advance & tiles.done)),
-            tiles.load.eq(self.instruction.valid & self.instruction.ready),
+            ends.eq(accepted & word[-1]),
+            self.instruction.ready.eq(~active | (ends & last_tile)),
+            taken.eq(self.instruction.valid & self.instruction.ready),
         ]
-        fields = self.instruction.payload
-        m.d.comb += [tiles.counts[level.name].eq(fields[f"count_{level.name}"]) for level in tiles.levels]
+        with m.If(self.instruction.ready):
+            m.d.sync += active.eq(self.instruction.valid)
+        self._foresee(m, taken, last_tile)
         with m.If(accepted):
             m.d.sync += [word.eq(word.rotate_left(1)), self.weights.address.eq(self.weights.address + 1)]
-        with m.If(tiles.load):
-            m.d.sync += self.weights.address.eq(fields.weight_address)
-        with m.If(accepted & word[-1]):
+        with m.If(taken):
+            m.d.sync += self.weights.address.eq(self.instruction.payload.weight_address)
+        with m.If(ends):
             m.d.sync += self.tile_ready.eq(1)
         with m.Elif(self.swap):
             m.d.sync += self.tile_ready.eq(0)
-        m.d.comb += self.select.eq(self._arrival(m, Mux(accepted, word, 0)))
+        m.d.comb += self.select.eq(self._arrival(m, word & accepted.replicate(self.words)))
         return m
+
+    def _foresee(self, m: Module, taken: Signal, last_tile: Signal) -> None:
+        """Whether the tile that is requested is the last: known before its last word is, as a tile has 4 words or more.
+
+        When an instruction is taken, all tiles before its own were requested, and all but the last swapped in: the swap that is
+        left is that of a final pass, and says nothing of this instruction.
+        """
+        was_taken = Signal()
+        m.d.sync += was_taken.eq(taken)
+        with m.If(was_taken):
+            m.d.sync += last_tile.eq(self.lone)
+        with m.Elif(self.swap & ~self.final):
+            m.d.sync += last_tile.eq(self.next_final)
 
     def _arrival(self, m: Module, requested: Value) -> Value:
         """The accepted word, when its data is there."""
