@@ -8,7 +8,7 @@ accompanies is never used.
 
 from systola.hw.latencies import POST_LATENCY_CYCLES, STAGE_A_LATENCY_CYCLES, STAGE_B_LATENCY_CYCLES, SWAP_INTERVAL_CYCLES
 from systola.hw.post.pipeline import PostPipeline, connect_post_config, post_config_layout
-from systola.hw.post.queue import BLOCK_MEMORY, BlockQueue
+from systola.hw.post.queue import BLOCK_MEMORY, BlockQueue, RegisteredQueue
 from systola.hw.post.records import RecordLoadSignature, RecordSet, record_words
 from systola.hw.post.stage_a import RECORD_HOLD_CYCLES, StageA
 from systola.hw.post.stage_b import StageB
@@ -24,6 +24,7 @@ __all__ = [
     "PostPipeline",
     "RecordLoadSignature",
     "RecordSet",
+    "RegisteredQueue",
     "StageA",
     "StageB",
     "connect_post_config",

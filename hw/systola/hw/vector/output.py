@@ -9,7 +9,7 @@ from systola.hw.block import Block
 from systola.hw.interfaces import ScratchpadWriteSignature
 from systola.hw.latencies import VECTOR_OUTPUT_PLACES
 from systola.hw.params import Params
-from systola.hw.post import BlockQueue
+from systola.hw.post import BlockQueue, RegisteredQueue
 
 __all__ = ["OutputQueue"]
 
@@ -39,9 +39,9 @@ class OutputQueue(Block):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """A queue of places, a queue of words, and a count of places."""
         m = Module()
-        m.submodules.places = places = BlockQueue(width=1 + len(self.destination), depth=VECTOR_OUTPUT_PLACES + 1)
-        m.submodules.words = words = BlockQueue(width=len(self.word), depth=VECTOR_OUTPUT_PLACES + 1)
-        count, following, written = Signal(range(VECTOR_OUTPUT_PLACES + 1)), Signal(range(VECTOR_OUTPUT_PLACES + 1)), Signal()
+        m.submodules.places = places = RegisteredQueue(width=1 + len(self.destination), depth=VECTOR_OUTPUT_PLACES)
+        m.submodules.words = words = BlockQueue(width=len(self.word), depth=VECTOR_OUTPUT_PLACES)
+        count, written = Signal(range(VECTOR_OUTPUT_PLACES + 1)), Signal()
         m.d.comb += [
             places.w_en.eq(self.reserve),
             places.w_data[0].eq(self.final),
@@ -56,8 +56,10 @@ class OutputQueue(Block):
             words.r_en.eq(written),
             places.r_en.eq(written),
             self.retire.eq(written & places.r_data[0]),
-            following.eq(count + self.reserve - written),
         ]
-        with m.If(self.reserve ^ written):
-            m.d.sync += [count.eq(following), self.room.eq(following != VECTOR_OUTPUT_PLACES), self.empty.eq(following == 0)]
+        # Whether a write is accepted is known late in a cycle: it only chooses.
+        with m.If(self.reserve & ~written):
+            m.d.sync += [count.eq(count + 1), self.room.eq(count != VECTOR_OUTPUT_PLACES - 1), self.empty.eq(0)]
+        with m.Elif(written & ~self.reserve):
+            m.d.sync += [count.eq(count - 1), self.room.eq(1), self.empty.eq(count == 1)]
         return m
