@@ -18,7 +18,6 @@ from typing import Any
 from amaranth import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Component, Out, connect, flipped
 
-from systola.hw.drain.destinations import DESTINATION_LATENCY_CYCLES, DestinationQueue
 from systola.hw.drain.planner import BlockPlanner
 from systola.hw.drain.residual import ResidualReader
 from systola.hw.interfaces import (
@@ -33,7 +32,7 @@ from systola.hw.isa import Opcode
 from systola.hw.latencies import BUFFERED_FIFO_LATENCY_CYCLES, DRAIN_OUTPUT_WORDS, DRAIN_RECORD_LEAD_CYCLES, POST_LATENCY_CYCLES
 from systola.hw.loops import LoopLevel, LoopNest, LoopTrack
 from systola.hw.params import Params
-from systola.hw.post import BlockQueue, PostPipeline
+from systola.hw.post import BlockQueue, PostPipeline, RegisteredQueue
 from systola.hw.registers import CycleClass
 
 __all__ = ["RETIRE_LATENCY_CYCLES", "START_LATENCY_CYCLES", "DrainEngine"]
@@ -43,8 +42,6 @@ START_LATENCY_CYCLES = DRAIN_RECORD_LEAD_CYCLES + 1
 
 RETIRE_LATENCY_CYCLES = ACCUMULATOR_READ_LATENCY_CYCLES + POST_LATENCY_CYCLES + BUFFERED_FIFO_LATENCY_CYCLES + 1
 """From the last accumulator read of an instruction to ``retire``, if no write is refused."""
-
-assert DESTINATION_LATENCY_CYCLES <= ACCUMULATOR_READ_LATENCY_CYCLES + POST_LATENCY_CYCLES
 
 
 class DrainEngine(Component):
@@ -164,7 +161,7 @@ class DrainEngine(Component):
         with m.If(planner.start):
             m.d.sync += group.eq(planner.block.group), last.eq(planner.block.last)
         destination = Cat(walker.values.dst, group, last & walker.done)
-        m.submodules.destinations = destinations = DestinationQueue(width=len(destination), depth=DRAIN_OUTPUT_WORDS)
+        m.submodules.destinations = destinations = RegisteredQueue(width=len(destination), depth=DRAIN_OUTPUT_WORDS)
         m.submodules.codes = codes = BlockQueue(width=8 * params.columns, depth=DRAIN_OUTPUT_WORDS)
         address_bits = params.scratchpad_address_bits
         written = Signal()
@@ -172,21 +169,21 @@ class DrainEngine(Component):
         room = Signal()  # registered: a cycle late, thus a pixel early; a request made stays
         m.d.sync += room.eq((outstanding < DRAIN_OUTPUT_WORDS - 1) | (room & ~walker.advance))
         m.d.comb += [
-            destinations.put.eq(walker.advance),
-            destinations.entry.eq(destination),
+            destinations.w_en.eq(walker.advance),
+            destinations.w_data.eq(destination),
             codes.w_en.eq(post.o_valid),
             codes.w_data.eq(post.o_codes),
             self.write.valid.eq(codes.r_rdy),
-            self.write.address.eq(destinations.head[:address_bits]),
+            self.write.address.eq(destinations.r_data[:address_bits]),
             self.write.data.eq(codes.r_data.replicate(params.column_groups)),
             self.write.mask.eq(1),
             written.eq(self.write.valid & self.write.ready),
             codes.r_en.eq(written),
-            destinations.take.eq(written),
+            destinations.r_en.eq(written),
         ]
         if params.column_groups > 1:
-            m.d.comb += self.write.mask.eq(1 << destinations.head[address_bits:-1])
-        m.d.sync += self.control.retire.eq(written & destinations.head[-1])
+            m.d.comb += self.write.mask.eq(1 << destinations.r_data[address_bits:-1])
+        m.d.sync += self.control.retire.eq(written & destinations.r_data[-1])
         with m.If(walker.advance & ~written):
             m.d.sync += outstanding.eq(outstanding + 1)
         with m.Elif(written & ~walker.advance):
