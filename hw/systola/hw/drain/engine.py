@@ -32,7 +32,7 @@ from systola.hw.isa import Opcode
 from systola.hw.latencies import BUFFERED_FIFO_LATENCY_CYCLES, DRAIN_OUTPUT_WORDS, DRAIN_RECORD_LEAD_CYCLES, POST_LATENCY_CYCLES
 from systola.hw.loops import LoopLevel, LoopNest, LoopTrack
 from systola.hw.params import Params
-from systola.hw.post import BlockQueue, PostPipeline
+from systola.hw.post import BlockQueue, PostPipeline, RegisteredQueue
 from systola.hw.registers import CycleClass
 
 __all__ = ["RETIRE_LATENCY_CYCLES", "START_LATENCY_CYCLES", "DrainEngine"]
@@ -161,7 +161,7 @@ class DrainEngine(Component):
         with m.If(planner.start):
             m.d.sync += group.eq(planner.block.group), last.eq(planner.block.last)
         destination = Cat(walker.values.dst, group, last & walker.done)
-        m.submodules.destinations = destinations = BlockQueue(width=len(destination), depth=DRAIN_OUTPUT_WORDS)
+        m.submodules.destinations = destinations = RegisteredQueue(width=len(destination), depth=DRAIN_OUTPUT_WORDS)
         m.submodules.codes = codes = BlockQueue(width=8 * params.columns, depth=DRAIN_OUTPUT_WORDS)
         address_bits = params.scratchpad_address_bits
         written = Signal()
