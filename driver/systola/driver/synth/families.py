@@ -67,6 +67,10 @@ _ICE40_MULTIPLIERS = (
 """Multiplications into SB_MAC16, the registers beside them outside. ``synth_ice40 -dsp`` puts the registers in, too; yosys 0.70
 then takes the product for undriven and removes it, with all that depends on it."""
 
+_ECP5_DELAY = "scratchpad -set abc9.D 4500"
+"""Delay in ps that logic between registers may have, without its wires' share, for the mapping to look-up tables. Without it,
+everything is made as fast as the slowest path can be: an eighth more look-up tables, for paths that others wait longer than."""
+
 FAMILIES = {
     family.name: family
     for family in (
@@ -74,7 +78,7 @@ FAMILIES = {
             "ecp5", "synth_ecp5", lut_name="LUT4", dsp_name="MULT18X18D", ram_name="DP16KD",
             lut={"LUT4": 1, "CCU2C": LUT4_PER_CARRY, "TRELLIS_DPR16X4": LUT4_PER_RAM},
             ff={"TRELLIS_FF": 1}, dsp={"MULT18X18D": 1}, ram={"DP16KD": 1},
-            free={"PFUMX and L6MUX21": "are part of a slice"},
+            free={"PFUMX and L6MUX21": "are part of a slice"}, before=(_ECP5_DELAY,),
         ),
         Family(
             "xc7", "synth_xilinx -family xc7 -flatten", lut_name="LUT", dsp_name="DSP48E1", ram_name="RAMB18",

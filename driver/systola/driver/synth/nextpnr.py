@@ -23,7 +23,7 @@ _STEPS = (
     (re.compile(r"^Info: Packing"), "packing"),
     (re.compile(r"^Info: Running simulated annealing|^Info: Creating initial|^Info:\s+at (?:initial placer )?iter"), "placing"),
     (re.compile(r"^Info: Routing|^Info: Running router"), "routing"),
-    (re.compile(r"^Info:\s+iter=(\d+) .*overused=(\d+)"), "routing: round {0}, {1} wires in conflict"),
+    (re.compile(r"^Info:\s+\d+ \|.*\|\s*(\d+)\|"), "routing: {0} connections to go"),
 )
 
 
@@ -58,7 +58,7 @@ def place_and_route(
     tool = find_tool(NEXTPNR)
     options = [
         target.flag, "--package", target.package, "--speed", str(speed), "--freq", f"{clock_mhz:g}", "--seed", str(seed),
-        "--router", "router2", "--lpf-allow-unconstrained", "--timing-allow-fail",
+        "--router", "router1", "--lpf-allow-unconstrained", "--timing-allow-fail",
     ]  # fmt: skip
 
     def on_line(line: str) -> None:
