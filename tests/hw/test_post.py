@@ -73,7 +73,7 @@ def random_block(rng: random.Random, lanes: int, multiplier_bits: int, words: in
     records = [random_record(rng, multiplier_bits, (shift + 7 * lane) % 64) for lane in range(lanes)]
     block = Block(config, records)
     for _ in range(words):
-        sums = [random_sum(rng, record) if config["stage_a"] else signed_code(rng) for record in records]
+        sums = [random_sum(rng, record) if config["stage_a"] else signed_code(rng) + 128 for record in records]
         block.words.append((sums, [signed_code(rng) for _ in range(lanes)]))
     return block
 
@@ -82,7 +82,7 @@ def expected(block: Block, sums: list[int], operands: list[int]) -> list[int]:
     c = block.config
     codes = []
     for value, operand, (bias, multiplier, shift) in zip(sums, operands, block.records, strict=True):
-        code = value
+        code = value - 128
         if c["stage_a"]:
             code = numerics.requantize(value, bias, multiplier, shift, c["zero_a"], c["low_a"], c["high_a"])
         if c["stage_b"]:
@@ -206,7 +206,7 @@ def test_edges_of_stage_b(multiplier_bits: int) -> None:
         config |= {name: rng.choice((0, -128, 127)) for name in ("zero_a", "zero_operand", "zero_b")}
         for name in ("multiplier_positive", "multiplier_negative", "multiplier_operand"):
             config[name] = rng.choice((limit, -limit, 1 << rng.randrange(multiplier_bits), -1))
-        words = [([code] * 4, [operand] * 4) for code in codes for operand in codes]
+        words = [([code + 128] * 4, [operand] * 4) for code in codes for operand in codes]
         blocks.append(Block(config, [(0, 0, 0)] * 4, words))
     check(blocks, 4, 4, multiplier_bits, 0.0)
 
@@ -231,9 +231,9 @@ def test_some_lanes_at_once(lanes: int, word_bytes: int, word_cycles: int, idle:
 
 @pytest.mark.parametrize("stage_b", [0, 1])
 def test_stage_a_skipped(stage_b: int) -> None:
-    """Codes pass stage A unchanged whatever the records; every code, with the records kept for a later block."""
+    """Codes, to which 128 is added, pass stage A unchanged whatever the records; every code, with the records kept for a later block."""
     rng = random.Random(3)
     block = random_block(rng, 4, 16, 0, 12)
     block.config |= {"stage_a": 0, "stage_b": stage_b}
-    block.words = [([code] * 4, [code] * 4) for code in range(-128, 128)]
+    block.words = [([code + 128] * 4, [code] * 4) for code in range(-128, 128)]
     check([block], 4, 4, 16, 0.0)

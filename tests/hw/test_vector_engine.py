@@ -504,10 +504,16 @@ def test_time_does_not_depend_on_data() -> None:
 
 
 def test_sums_cannot_overflow() -> None:
-    """A window of 255 × 255 takes 25 bits; only the deepest tap stores take more."""
-    assert sum_bits(make_params("base")) == 25
+    """A window of 255 × 255 takes 25 bits; only the deepest tap stores take more. Slots before the last hold fewer columns."""
+    base = make_params("base")
+    assert sum_bits(base, base.taps - 1) == 25
     deepest = make_params("base", depthwise_taps=9, tap_depth=128)
-    assert 255 * 128 * deepest.tap_entries < 1 << sum_bits(deepest) - 1
+    assert 255 * 128 * deepest.tap_entries < 1 << sum_bits(deepest, 8) - 1
+    for params in (base, deepest):
+        for slot in range(params.taps - 1):
+            assert 255 * 255 * (slot + 1) < 1 << sum_bits(params, slot) - 1
+            assert 255 * 128 * params.config.vector.tap_depth * (slot + 1) < 1 << sum_bits(params, slot) - 1
+            assert sum_bits(params, slot) <= sum_bits(params, slot + 1)
 
 
 def test_largest_factors() -> None:

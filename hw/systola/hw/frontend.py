@@ -305,21 +305,21 @@ class ProgramEnd(Block):
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """The first in the order of ``Engine``: one at most, so that what each would say is joined by OR."""
+        """The first in the order of ``Engine``: one at most, so that what each would say is joined by OR, a cycle later."""
         m = Module()
         nothing = self.empty.all()
         m.d.comb += self.end.eq((self.ended | self.empty).all() & ~nothing)
+        none, offsets = Signal(), Signal.like(self.offsets, reset_less=True)
+        first = Signal(len(ENGINES))
         taken: Value = nothing
-        engines, offsets = [nothing.replicate(3) & NO_ENGINE], []
         for engine in ENGINES:
-            first = Signal(name=f"first_{engine.name.lower()}")
-            m.d.comb += first.eq(self.illegal[engine] & ~taken)
+            m.d.sync += first[engine].eq(self.illegal[engine] & ~taken)
             taken = taken | self.illegal[engine]
-            engines.append(first.replicate(3) & engine)
-            offsets.append(first.replicate(OFFSET_BITS) & self.offsets[engine])
-        m.d.sync += [
-            self.fault.eq(taken),
+        m.d.sync += [none.eq(nothing), self.fault.eq(taken), offsets.eq(self.offsets)]
+        engines = [none.replicate(3) & NO_ENGINE, *(first[engine].replicate(3) & engine for engine in ENGINES)]
+        offset = reduce(or_, (first[engine].replicate(OFFSET_BITS) & offsets[engine] for engine in ENGINES))
+        m.d.comb += [
             self.fault_engine.eq(reduce(or_, engines)),
-            self.fault_offset.eq(Cat(Const(0, exact_log2(UNIT_BYTES)), reduce(or_, offsets))),
+            self.fault_offset.eq(Cat(Const(0, exact_log2(UNIT_BYTES)), offset)),
         ]
         return m

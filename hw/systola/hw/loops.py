@@ -117,7 +117,8 @@ class LoopNest(Component):
 
         Before a nest, as at its end, every ``last`` is 1: that, and not ``load``, chooses what the next step follows from. So
         a nest's first step takes the way of every other, and ``load``, which may come late in a cycle, only enables. What
-        ``advance`` enables and chooses is known a step ahead, in registers.
+        ``advance`` enables and chooses is known a step ahead, in registers. What a nest only keeps (counts, strides, bases) is
+        taken in every such cycle, so that ``load`` need not enable it.
         """
         m = Module()
         self._ended = Signal(init=1, name="ended")
@@ -178,7 +179,7 @@ class LoopNest(Component):
             last_next.eq(Mux(self._ended, single_offered, Mux(self._grows[index], near, single))),
             near_next.eq(Mux(self._ended, pair_offered, Mux(self._grows[index], ahead == count, pair))),
         ]
-        with m.If(self.load):
+        with m.If(self._ended):
             m.d.sync += [count.eq(offered), single.eq(single_offered), pair.eq(pair_offered)]
         with m.If(self._restarting(index)):
             m.d.sync += ahead.eq(ahead.init)
@@ -209,7 +210,7 @@ class LoopNest(Component):
             name = self.levels[index].name
             bits = min(track.stride_bits[name], track.bits)
             strides[index] = Signal(signed(bits), name=f"{track.name}_stride_{name}", reset_less=True)
-            with m.If(self.load):
+            with m.If(self._ended):
                 m.d.sync += strides[index].eq(self.strides[track.name][name])
 
         # Exactly one of the conditions is 1: an AND and an OR for each, instead of a chain of multiplexers.
@@ -226,7 +227,7 @@ class LoopNest(Component):
             total.eq(start + stride),
         ]
         if not moved or moved[0] != 0:
-            with m.If(self.load):
+            with m.If(self._ended if moved else self.load):
                 m.d.sync += base.eq(self.bases[track.name])
         for index, register in starts.items():
             with m.If(self._stepping(index)):

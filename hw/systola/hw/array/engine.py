@@ -122,15 +122,18 @@ class ArrayEngine(Component):
     def _accumulate(self, m: Module, pixels: PixelStream, accumulators: Accumulators) -> Value:
         """What becomes of a pixel's sums waits as long as the pixel flows; returns whether a pixel is on its way."""
         layout = accumulate_layout(self.params)
-        cycles = accumulator_read_cycles(self.params)
-        asked = Signal(cycles)
-        m.d.sync += asked.eq(Cat(pixels.issue, asked))
+        cycles = accumulator_read_cycles(self.params) - 1
+        announced, flowing = Signal(cycles), Signal()
+        m.d.sync += [
+            announced.eq(Cat(pixels.issue, announced)),
+            flowing.eq(pixels.issue | announced.any() | accumulators.flows),
+        ]
         wanted = Cat(pixels.pixel[name] for name in layout.members)
         m.d.comb += [
-            accumulators.ask.eq(asked[-1]),
+            accumulators.announce.eq(announced[-1]),
             accumulators.pixel.eq(_delayed(m, wanted, cycles, "wanted")),
         ]
-        return asked.any() | accumulators.busy
+        return flowing
 
     def _class(self, pixels: PixelStream, begins: Value, flowing: Value) -> Value:
         at_hand = Mux(pixels.issue, CycleClass.BUSY, Mux(begins, CycleClass.BANK, CycleClass.WEIGHTS))

@@ -92,8 +92,8 @@ class PixelStream(Component):
             self.lone.eq(Cat(held[f"count_{name}"] == 1 for name in _PASSES).all()),
         ]
         self._start(m, nest, held)
-        with m.If(self.instruction.valid & ~holding):
-            m.d.sync += [held.eq(self.instruction.payload), holding.eq(1)]
+        with m.If(~holding):  # whether or not it is offered: ``valid`` comes late, to enable so many registers
+            m.d.sync += [held.eq(self.instruction.payload), holding.eq(self.instruction.valid)]
         with m.Elif(nest.load):
             m.d.sync += holding.eq(0)
         with m.If(nest.load):

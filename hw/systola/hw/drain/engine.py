@@ -81,11 +81,11 @@ class DrainEngine(Component):
         room, outstanding = self._output(m, walker, planner, post)
         self._begin_blocks(m, planner, residual, walker)
         operand = Signal()  # the block being walked has a residual
-        with m.If(planner.start):
-            m.d.sync += operand.eq(planner.block.operand)
+        m.d.comb += residual.needed.eq(Mux(planner.start, planner.block.operand, operand))
+        m.d.sync += operand.eq(residual.needed)
         pacing = self._pace(m, walker.advance | planner.start)
         m.d.comb += [
-            self.acc.valid.eq(walker.active & room & (residual.available | ~operand) & ~pacing),
+            self.acc.valid.eq(walker.active & room & residual.available & ~pacing),
             walker.advance.eq(self.acc.valid & self.acc.ready),
             residual.use.eq(walker.advance & operand),
             residual.take.eq(post.operand_take & post.operand_used),
@@ -105,12 +105,13 @@ class DrainEngine(Component):
         cycles = self._params.drain_word_cycles
         if cycles == 1:
             return C(0, 1)
-        left = Signal(range(cycles))
+        left, pacing = Signal(range(cycles)), Signal()
+        m.d.sync += pacing.eq(begins | (left > 1))
         with m.If(begins):
             m.d.sync += left.eq(cycles - 1)
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
-        return left != 0
+        return pacing
 
     def _walker(self) -> LoopNest:
         address_bits = self._params.scratchpad_address_bits

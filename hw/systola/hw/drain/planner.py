@@ -81,7 +81,8 @@ class BlockPlanner(Component):
         for cycle in range(1, drain_leave_cycles(self._params) + 1):
             starts.append(Signal(name=f"start_{cycle}"))
             m.d.sync += starts[-1].eq(starts[-2])
-        leaving = starts[-1]
+        leaving, ends = starts[-1], Signal()  # the block leaves; it was the instruction's last
+        m.d.sync += ends.eq(starts[-2] & self.block.last)
         started = Signal()
         with m.If(self.start):
             m.d.sync += started.eq(1)
@@ -90,17 +91,15 @@ class BlockPlanner(Component):
         m.d.comb += [
             self.valid.eq(present & ~started),
             self.swap.eq(starts[drain_swap_delay_cycles(self._params)]),
-            self.instruction.ready.eq(~present | (leaving & self.block.last)),
+            self.instruction.ready.eq(~present | ends),
             *connect_post_config(self.config, self.fields, 1),
         ]
-        taken = self.instruction.valid & self.instruction.ready
-        with m.If(taken):
-            m.d.sync += present.eq(1)
+        with m.If(self.instruction.ready):  # whether or not one is offered: ``valid`` need not enable so many registers
+            m.d.sync += present.eq(self.instruction.valid)
             self._take(m)
         with m.Elif(leaving):
-            m.d.sync += present.eq(~self.block.last)
             self._next_block(m)
-        self._fetch(m, taken, leaving & ~self.block.last)
+        self._fetch(m, self.instruction.valid & self.instruction.ready, leaving & ~self.block.last)
         return m
 
     def _take(self, m: Module) -> None:
@@ -150,7 +149,7 @@ class BlockPlanner(Component):
             m.d.sync += self.loaded.eq(1)
         with m.If(self.start):
             m.d.sync += requested.eq(0), self.loaded.eq(0)
-        with m.If(taken):
+        with m.If(self.instruction.ready):
             m.d.sync += self.read_address.eq(self.instruction.payload.param_address)
         with m.If(taken | follows):
             m.d.sync += self.read_valid.eq(1)

@@ -8,14 +8,20 @@ from amaranth import C, Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from systola.hw.drain.planner import block_layout
-from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES, instruction_layout
+from systola.hw.interfaces import ACCUMULATOR_READ_LATENCY_CYCLES, SCRATCHPAD_READ_LATENCY_CYCLES, instruction_layout
 from systola.hw.isa import Opcode
-from systola.hw.latencies import RESIDUAL_WORDS
+from systola.hw.latencies import BUFFERED_FIFO_LATENCY_CYCLES, RESIDUAL_WORDS, STAGE_A_LATENCY_CYCLES
 from systola.hw.loops import LoopLevel, LoopNest, LoopTrack
 from systola.hw.params import Params
-from systola.hw.post import BlockQueue
+from systola.hw.post import RegisteredQueue
 
 __all__ = ["ResidualReader"]
+
+# From a residual's acceptance: it is at the queue's register before stage B can take it.
+assert (
+    SCRATCHPAD_READ_LATENCY_CYCLES + BUFFERED_FIFO_LATENCY_CYCLES + 1
+    <= 1 + ACCUMULATOR_READ_LATENCY_CYCLES + STAGE_A_LATENCY_CYCLES
+)
 
 
 class ResidualReader(Component):
@@ -24,7 +30,8 @@ class ResidualReader(Component):
     ``load`` (only where ``free``): walk ``block`` of the instruction ``fields`` from the next cycle on.
     ``read_valid``/``read_ready``/``read_address``: requests; ``read_data``: the word,
     SCRATCHPAD_READ_LATENCY_CYCLES after acceptance.
-    ``available``: a residual was accepted for which no pixel was read; ``use``: a pixel that has a residual was read.
+    ``available``: a residual was accepted for which no pixel was read, or ``needed`` was 0 in the cycle before; ``use``: a pixel
+    that has a residual was read.
     ``take``: ``operand`` (the residual's column group, ``columns`` bytes) was used; the next follows in the next cycle.
     """
 
@@ -36,6 +43,7 @@ class ResidualReader(Component):
     read_ready: Signal
     read_address: Signal
     read_data: Signal
+    needed: Signal
     available: Signal
     use: Signal
     take: Signal
@@ -52,6 +60,7 @@ class ResidualReader(Component):
             "read_ready": In(1),
             "read_address": Out(params.scratchpad_address_bits),
             "read_data": In(8 * params.lanes),
+            "needed": In(1),
             "available": Out(1),
             "use": In(1),
             "take": In(1),
@@ -66,7 +75,7 @@ class ResidualReader(Component):
             levels=[LoopLevel("y", 16), LoopLevel("x", 16)],
             tracks=[LoopTrack("address", address_bits, {"y": min(24, address_bits), "x": 2})],
         )
-        m.submodules.queue = queue = BlockQueue(width=8 * self._params.columns, depth=RESIDUAL_WORDS)
+        m.submodules.queue = queue = RegisteredQueue(width=8 * self._params.columns, depth=RESIDUAL_WORDS)
         accepted = Signal()
         group = Signal.like(self.block.group)
         with m.If(self.load):
@@ -90,7 +99,7 @@ class ResidualReader(Component):
         held = self._count(m, "held", accepted, self.take)
         room = Signal()  # registered: a cycle late, thus a word early; a request made stays
         m.d.sync += [
-            self.available.eq(accepted | (ahead > 1) | ((ahead == 1) & ~self.use)),
+            self.available.eq(~self.needed | accepted | (ahead > 1) | ((ahead == 1) & ~self.use)),
             room.eq((held < RESIDUAL_WORDS - 1) | (room & ~accepted)),
         ]
         m.d.comb += self.read_valid.eq(walker.active & room)

@@ -18,7 +18,7 @@ __all__ = ["PostPipeline", "connect_post_config", "post_config_layout"]
 post_config_layout = data.StructLayout({
     name: field.shape for layout in (stage_a_layout, stage_b_layout) for name, field in layout
 })
-"""``stage_a`` (0: the sums are codes and skip it) and the instruction's fields of these names."""
+"""``stage_a`` (0: the sums are codes + 128 and skip it) and the instruction's fields of these names."""
 
 
 def connect_post_config(config: Any, instruction: Any, stage_a: Any) -> list[Any]:

@@ -37,7 +37,7 @@ class StageA(Component):
     RECORD_HOLD_CYCLES − 1 after it.
     ``swap``: words after this cycle use the records loaded and ``config`` as it is in this cycle; swaps are at least
     SWAP_INTERVAL_CYCLES apart. ``o_swap`` is the same for a stage that follows.
-    Where ``config.stage_a`` is 0, sums must be int8 codes, and pass unchanged (the records do not matter and are kept).
+    Where ``config.stage_a`` is 0, sums must be int8 codes + 128, and pass as codes (the records do not matter and are kept).
     """
 
     load: Any
@@ -105,9 +105,9 @@ class StageA(Component):
         self, m: Module, valid: list[Signal], swap: list[Signal], held: Any, lane: int, records: Sequence[Any],
         group: Sequence[Signal],
     ) -> Signal:  # fmt: skip
-        """``(sum + bias) · multiplier`` in three steps; codes that pass are multiplied by one."""
+        """``(sum + bias) · multiplier`` in three steps; what passes is multiplied by one."""
         bits = self._multiplier_bits
-        bias = _copies(m, swap[0], [Mux(self.config.stage_a, r.bias, 0) for r in records], signed(32), group[0], f"bias_{lane}")
+        bias = _copies(m, swap[0], [Mux(self.config.stage_a, r.bias, INT8_LOW) for r in records], signed(32), group[0], f"bias_{lane}")
         factors = [Mux(held.stage_a, record.multiplier, 1) for record in records]
         multiplier = _copies(m, swap[1], factors, bits, group[1], f"multiplier_{lane}")
         biased = Signal(signed(32), name=f"biased_{lane}", reset_less=True)

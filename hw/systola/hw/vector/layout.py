@@ -100,8 +100,8 @@ config_layout = data.StructLayout({
     "zero_factor": signed(8),
     "post": post_config_layout,
 })
-"""What the data path needs of an instruction: padding code, zero points of the factors (0 where they are not multiplied or
-summed), and stages A and B."""
+"""What the data path needs of an instruction: padding code, zero points of the factors (−128 where they are not multiplied or
+summed: codes + 128 then), and stages A and B."""
 
 
 def uses_parameters(instruction: Any) -> Value:

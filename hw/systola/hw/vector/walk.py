@@ -13,6 +13,7 @@ from systola.hw.interfaces import instruction_layout
 from systola.hw.isa import Opcode, VectorOp
 from systola.hw.latencies import COLUMN_COUNT_CYCLES
 from systola.hw.loops import LoopLevel, LoopNest, LoopTrack
+from systola.hw.numerics import INT8_LOW
 from systola.hw.params import Params
 from systola.hw.post import connect_post_config
 from systola.hw.vector.layout import config_layout, request_layout, slots, tap_address_bits, tap_column_bits, uses_parameters
@@ -258,7 +259,7 @@ class StepWalker(Block):
                 held.uses_parameters.eq(uses_parameters(i)),
                 held.per_block.eq(i.param_stride_n != 0),
                 self.config.pad_value.eq(i.pad_value),
-                self.config.zero_in.eq(Mux(sums, i.zero_in, 0)),
+                self.config.zero_in.eq(Mux(sums, i.zero_in, INT8_LOW)),
                 self.config.zero_factor.eq(i.zero_operand),
                 *connect_post_config(self.config.post, i, sums),
                 # The second operand of MUL is a factor, and none to stage B.

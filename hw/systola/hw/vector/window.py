@@ -14,20 +14,30 @@ from systola.hw.vector.layout import slots, step_layout
 
 __all__ = ["Window", "sum_bits"]
 
+_CODE_BITS = 8
 _FACTOR_BITS = 9  # a − zero_in, b − zero_operand: −255 … 255
 _WINDOW_POSITIONS = 255 * 255  # the largest window that an instruction can name
+_WINDOW_ROWS = 255
 
 
-def sum_bits(params: Params) -> int:
-    """Bits of a partial sum: the largest |sum| of SUM, 255 a position, or of DEPTHWISE, 255 · 128 a weight held."""
-    largest = max(255 * _WINDOW_POSITIONS, 255 * 128 * params.tap_entries)
+def sum_bits(params: Params, slot: int) -> int:
+    """Bits of the partial sum of ``slot``: the largest |sum| of SUM, 255 a position, or of DEPTHWISE, 255 · 128 a weight held.
+
+    Only in column mode is there one before the last slot, and then of as many columns at most as there are slots up to it.
+    """
+    columns = slot + 1
+    if columns == slots(params):
+        largest = max(255 * _WINDOW_POSITIONS, 255 * 128 * params.tap_entries)
+    else:
+        largest = columns * max(255 * _WINDOW_ROWS, 255 * 128 * params.config.vector.tap_depth)
     return largest.bit_length() + 1
 
 
 class Window(Block):
     """Factors, products and partial sums of ``lanes`` lanes.
 
-    ``i_valid``, ``i_step``, ``i_word``: a step and its word. ``zero_in``, ``zero_factor``: sampled a cycle later.
+    ``i_valid``, ``i_step``, ``i_word``: a step and its word. ``zero_in``, ``zero_factor``: sampled a cycle later; of a maximum
+    ``zero_in`` is −128: its factors, and so its sums, are then codes + 128, never negative.
     ``weights``: the row of weights of the step, a cycle later (``column`` then selects the last tap's).
     ``operand_valid``, ``operand``: a second operand for stage B, a cycle after it came in.
     ``swap``: WINDOW_LATENCY_CYCLES − 1 cycles after a step that swaps, so a cycle before its sum.
@@ -94,10 +104,17 @@ class Window(Block):
         partial: list[Signal] = []
         for slot in range(slots(self._params)):
             product = self._product(m, lane, slot, distance, factor, valid, step)
-            total = Signal(signed(sum_bits(self._params)), name=f"sum_{slot}_{lane}", reset_less=True)
+            total = Signal(signed(sum_bits(self._params, slot)), name=f"sum_{slot}_{lane}", reset_less=True)
             before: Value = Mux(step[3].shift, partial[slot - 1], total) if slot else total
-            with m.If(valid[3] & step[3].active[slot]):
-                m.d.sync += total.eq(_combined(m, before, product, step[3].fresh[slot], step[3].maximum, f"{slot}_{lane}"))
+            enable = valid[3] & step[3].active[slot]
+            if slot:
+                combined = _combined(m, before, product, step[3].fresh[slot], step[3].maximum, f"{slot}_{lane}")
+            else:
+                # No slot before it: the larger of two codes is the sum as it is, or the product alone.
+                combined = Mux(step[3].fresh[slot] | step[3].maximum, 0, before) + product
+                enable = enable & (step[3].fresh[slot] | ~step[3].maximum | _larger(product, before))
+            with m.If(enable):
+                m.d.sync += total.eq(combined)
             partial.append(total)
         return partial[-1]
 
@@ -125,16 +142,19 @@ class Window(Block):
         return product
 
 
+def _larger(product: Value, before: Value) -> Value:
+    """Of a maximum, whose codes are not negative: the new one is the larger. By a sign, which takes one carry chain."""
+    return (before[:_CODE_BITS] - product[:_CODE_BITS])[-1]
+
+
 def _combined(m: Module, before: Value, product: Signal, fresh: Value, maximum: Value, name: str) -> Value:
     """Partial sum (or larger code) and product; only the product where the sum is fresh.
 
-    The larger of two codes is the sum of it and of nothing instead of the other: an AND for each bit, no multiplexer.
+    Of a maximum, the sum is the code before; the larger new one takes its place behind the adder, so that no comparison is
+    before an addition. Bits above a code's are 0 in both.
     """
-    kept, added = Signal(before.shape(), name=f"kept_{name}"), Signal.like(product, name=f"added_{name}")
-    larger = Signal(name=f"larger_{name}")
-    m.d.comb += [
-        larger.eq((before[:8].as_signed() - product[:8].as_signed())[-1]),
-        kept.eq(Mux(fresh | (maximum & larger), 0, before)),
-        added.eq(Mux(maximum & ~fresh & ~larger, 0, product)),
-    ]
-    return kept + added
+    compared, total = Signal(name=f"compared_{name}"), Signal.like(before, name=f"total_{name}")
+    added = Cat(Mux(compared, 0, product[:_CODE_BITS]), product[_CODE_BITS:]).as_signed()
+    m.d.comb += [compared.eq(maximum & ~fresh), total.eq(Mux(fresh, 0, before) + added)]
+    replaced = compared & _larger(product, before)
+    return Cat(Mux(replaced, product[:_CODE_BITS], total[:_CODE_BITS]), total[_CODE_BITS:])
