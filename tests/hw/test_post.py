@@ -231,7 +231,7 @@ def test_some_lanes_at_once(lanes: int, word_bytes: int, word_cycles: int, idle:
 
 @pytest.mark.parametrize("stage_b", [0, 1])
 def test_stage_a_skipped(stage_b: int) -> None:
-    """Codes, to which 128 is added, pass stage A unchanged whatever the records; every code, with the records kept for a later block."""
+    """Codes + 128 pass stage A as codes whatever the records; every code, with the records kept for a later block."""
     rng = random.Random(3)
     block = random_block(rng, 4, 16, 0, 12)
     block.config |= {"stage_a": 0, "stage_b": stage_b}

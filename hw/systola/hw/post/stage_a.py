@@ -107,7 +107,8 @@ class StageA(Component):
     ) -> Signal:  # fmt: skip
         """``(sum + bias) · multiplier`` in three steps; what passes is multiplied by one."""
         bits = self._multiplier_bits
-        bias = _copies(m, swap[0], [Mux(self.config.stage_a, r.bias, INT8_LOW) for r in records], signed(32), group[0], f"bias_{lane}")
+        biases = [Mux(self.config.stage_a, record.bias, INT8_LOW) for record in records]
+        bias = _copies(m, swap[0], biases, signed(32), group[0], f"bias_{lane}")
         factors = [Mux(held.stage_a, record.multiplier, 1) for record in records]
         multiplier = _copies(m, swap[1], factors, bits, group[1], f"multiplier_{lane}")
         biased = Signal(signed(32), name=f"biased_{lane}", reset_less=True)

@@ -6,14 +6,14 @@ from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import Out, connect, flipped
 
 from systola.hw.block import Block
 from systola.hw.interfaces import EngineSignature, ScratchpadReadSignature, ScratchpadWriteSignature
 from systola.hw.isa import Opcode
+from systola.hw.latencies import BUFFERED_FIFO_LATENCY_CYCLES, STAGE_A_LATENCY_CYCLES, WINDOW_LATENCY_CYCLES
 from systola.hw.params import Params
-from systola.hw.post import PostPipeline
+from systola.hw.post import PostPipeline, RegisteredQueue
 from systola.hw.registers import CycleClass
 from systola.hw.vector.fetch import Fetch, RequestBuffer
 from systola.hw.vector.layout import ParameterKind, config_layout
@@ -24,40 +24,11 @@ from systola.hw.vector.taps import TapStore
 from systola.hw.vector.walk import StepWalker
 from systola.hw.vector.window import Window
 
-__all__ = ["OperandQueue", "VectorEngine"]
+__all__ = ["VectorEngine"]
 
-
-class OperandQueue(Block):
-    """Second operands between their read and stage B: never more than a few, so a push needs no permission.
-
-    ``word`` is the oldest one, as long as there is one; ``pop`` removes it.
-    """
-
-    DEPTH = 16
-
-    def __init__(self, params: Params) -> None:
-        super().__init__({
-            "push": In(1),
-            "i_word": In(8 * params.lanes),
-            "pop": In(1),
-            "word": Out(8 * params.lanes),
-        })
-
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """A ring in distributed memory."""
-        m = Module()
-        m.submodules.memory = memory = Memory(shape=len(self.word), depth=self.DEPTH, init=[])
-        write, read = memory.write_port(), memory.read_port(domain="comb")
-        head, tail = Signal(range(self.DEPTH)), Signal(range(self.DEPTH))
-        m.d.comb += [
-            write.en.eq(self.push), write.addr.eq(tail), write.data.eq(self.i_word),
-            read.addr.eq(head), self.word.eq(read.data),
-        ]  # fmt: skip
-        with m.If(self.push):
-            m.d.sync += tail.eq(tail + 1)
-        with m.If(self.pop):
-            m.d.sync += head.eq(head + 1)
-        return m
+_OPERANDS = 16
+"""Second operands between their read and stage B: never more than a few, nor later than a queue lets them through."""
+assert WINDOW_LATENCY_CYCLES + STAGE_A_LATENCY_CYCLES > BUFFERED_FIFO_LATENCY_CYCLES + 2
 
 
 class VectorEngine(Block):
@@ -92,7 +63,7 @@ class VectorEngine(Block):
         m.submodules.fetch = fetch = Fetch(p)
         m.submodules.table = table = Table(p)
         m.submodules.window = window = Window(p)
-        m.submodules.operands = operands = OperandQueue(p)
+        m.submodules.operands = operands = RegisteredQueue(width=8 * p.lanes, depth=_OPERANDS)
         m.submodules.post = post = PostPipeline(p.lanes, p.lanes, p.multiplier_bits, lanes_at_once=p.vector_lanes)
         m.submodules.output = output = OutputQueue(p)
         connect(m, flipped(self.control.instruction), walker.instruction)
@@ -105,10 +76,10 @@ class VectorEngine(Block):
         self._load_parameters(m, walker, loader, fetch, window, table, post)
         self._feed_window(m, fetch, table, window, config)
         m.d.comb += [
-            operands.push.eq(window.operand_valid),
-            operands.i_word.eq(window.operand),
-            operands.pop.eq(post.operand_take & post.operand_used),
-            post.i_operand.eq(operands.word),
+            operands.w_en.eq(window.operand_valid),
+            operands.w_data.eq(window.operand),
+            operands.r_en.eq(post.operand_take & post.operand_used),
+            post.i_operand.eq(operands.r_data),
             post.swap.eq(window.swap),
             post.config.eq(config.post),
             post.i_valid.eq(window.o_valid),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -91,13 +91,13 @@ class Fetch(Block):
         m = Module()
         request, step = self.requests.payload, self.requests.payload.step
         allowed, wants, granted, locked = Signal(), Signal(), Signal(), Signal()
-        swap_wait = Signal(range(SWAP_INTERVAL_CYCLES))
+        swapping = self._after(m, self.issued & step.swap, SWAP_INTERVAL_CYCLES - 1, "swap")
         self._pace(m)
         self._requantize(m)
         m.d.comb += [
             allowed.eq(
                 self.requests.valid & ~self.pacing & ~self.requantizing
-                & (self.room | ~step.emit) & ((swap_wait == 0) | ~step.swap)
+                & (self.room | ~step.emit) & (~swapping | ~step.swap)
             ),
             # A parameter word that was refused keeps the port: requests are held until accepted.
             granted.eq(~locked),
@@ -111,10 +111,6 @@ class Fetch(Block):
             self.refused.eq(self.read.valid & ~self.read.ready),
         ]
         m.d.sync += locked.eq(self.parameters.valid & (locked | ~wants) & ~self.read.ready)
-        with m.If(self.issued & step.swap):
-            m.d.sync += swap_wait.eq(SWAP_INTERVAL_CYCLES - 1)
-        with m.Elif(swap_wait != 0):
-            m.d.sync += swap_wait.eq(swap_wait - 1)
         steps = _delay_line(m, self.issued, step, step_layout(self._params), "step")
         words = _delay_line(
             m, self.parameters.valid & self.parameters.ready, self.parameters.payload, parameter_layout(self._params), "parameter"
@@ -134,25 +130,33 @@ class Fetch(Block):
         step = self.requests.payload.step
         longest = self._table_cycles - 1 + table_flush_cycles(self._params)
         pace = Signal(range(longest + 1))
-        m.d.comb += self.pacing.eq(pace != 0)
         with m.If(self.issued & step.table):
-            m.d.sync += [pace.eq(Mux(step.release, longest, self._table_cycles - 1)), self.flushing.eq(step.release)]
+            m.d.sync += [
+                pace.eq(Mux(step.release, longest, self._table_cycles - 1)),
+                self.pacing.eq(step.release | (self._table_cycles > 1)),
+                self.flushing.eq(step.release),
+            ]
         with m.Elif(self.pacing):
-            m.d.sync += pace.eq(pace - 1)
+            m.d.sync += [pace.eq(pace - 1), self.pacing.eq(pace != 1)]
         with m.Else():
             m.d.sync += self.flushing.eq(0)
 
     def _requantize(self, m: Module) -> None:
         """After a step that completes an output, those wait that complete another or change what it is requantized with."""
         cycles, step = self._params.vector_word_cycles, self.requests.payload.step
-        if cycles == 1:
-            return
-        left = Signal(range(cycles))
-        m.d.comb += self.requantizing.eq(self.requests.valid & (left != 0) & (step.emit | step.swap))
-        with m.If(self.issued_emit):
-            m.d.sync += left.eq(cycles - 1)
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
+        if cycles > 1:
+            occupied = self._after(m, self.issued_emit, cycles - 1, "requantize")
+            m.d.comb += self.requantizing.eq(self.requests.valid & occupied & (step.emit | step.swap))
+
+    @staticmethod
+    def _after(m: Module, event: Value, cycles: int, name: str) -> Signal:
+        """A register that is 1 in the ``cycles`` cycles after an event: nothing is compared in the cycle that asks."""
+        left, active = Signal(range(cycles + 1), name=f"{name}_left"), Signal(name=f"{name}_active")
+        with m.If(event):
+            m.d.sync += [left.eq(cycles), active.eq(1)]
+        with m.Elif(active):
+            m.d.sync += [left.eq(left - 1), active.eq(left != 1)]
+        return active
 
 
 def _delay_line(m: Module, valid: Any, payload: Any, layout: data.StructLayout, name: str) -> list[tuple[Any, Any]]:

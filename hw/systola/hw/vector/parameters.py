@@ -142,12 +142,14 @@ class ParameterLoader(Block):
         row, column = Signal(tap_address_bits(p) - 1), Signal(tap_column_bits(p))
         last_column = slots(p) - 1
         m.d.comb += [
-            last_word.eq(index == Mux(held.table, p.table_words - 1, p.vector_record_words - 1)),
             request.kind.eq(Mux(weights, ParameterKind.WEIGHT, Mux(held.table, ParameterKind.TABLE, ParameterKind.RECORD))),
             request.index.eq(index),
             request.row.eq(Cat(row, set_index)),
             request.column.eq(column),
         ]
+        # Whether a word is the last one is known before the read port answers. The first never is.
+        with m.If(word & ~weights):
+            m.d.sync += last_word.eq(index + 2 == Mux(held.table, p.table_words, p.vector_record_words))
         # In column mode a kernel row's weights end in the last column, where outputs are completed.
         start = Mux(held.column_mode, slots(p) - held.count_kx, 0)
         with m.If(words_done):

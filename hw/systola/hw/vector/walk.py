@@ -17,6 +17,7 @@ from systola.hw.numerics import INT8_LOW
 from systola.hw.params import Params
 from systola.hw.post import connect_post_config
 from systola.hw.vector.layout import config_layout, request_layout, slots, tap_address_bits, tap_column_bits, uses_parameters
+from systola.hw.vector.outputs import OutputTrack
 
 __all__ = ["ColumnCount", "ColumnMask", "StepWalker"]
 
@@ -74,7 +75,8 @@ class ColumnMask(Block):
 
     An output's partial sum moves up one slot with each input column and ends in the last slot, whatever the stride; it
     begins in slot ``taps − count_kx``. ``mask`` has a bit per slot with an output in it. ``load`` samples all that follows;
-    ``advance`` goes to the next column, with ``restart`` to the first of a row.
+    ``advance`` goes to the next column, with ``restart`` to the first of a row. Nobody counts outputs: one that begins beyond
+    the row's last is not complete before the row ends, and all columns left are the last one's as well.
     """
 
     def __init__(self, params: Params) -> None:
@@ -84,7 +86,6 @@ class ColumnMask(Block):
             "advance": In(1),
             "restart": In(1),
             "column_mode": In(1),
-            "count_x": In(16),
             "count_kx": In(8),
             "step_x": In(8),
             "mask": Out(self._slots),
@@ -92,26 +93,21 @@ class ColumnMask(Block):
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """Counter of columns since the newest output began, counter of outputs not begun, shift register of slots."""
+        """Counter of columns until the next output begins, shift register of slots."""
         m = Module()
-        outputs, unbegun = Signal(16), Signal(16)
-        wrap, phase, begins = Signal(8), Signal(8), Signal()
+        wrap, left, begins = Signal(8), Signal(8), Signal()
         start = Signal(self._slots)
         top = 1 << self._slots - 1
         m.d.comb += start.eq(Mux(self.column_mode, Cat(self.count_kx == self._slots - slot for slot in range(self._slots)), top))
-        m.d.comb += begins.eq((phase == wrap) & (unbegun != 0))
         with m.If(self.load):
-            m.d.sync += [
-                outputs.eq(self.count_x - 1), unbegun.eq(self.count_x - 1), wrap.eq(self.step_x - 1), phase.eq(0),
-                self.start.eq(start), self.mask.eq(start),
-            ]  # fmt: skip
-        with m.Elif(self.advance & self.restart):
-            m.d.sync += [unbegun.eq(outputs), phase.eq(0), self.mask.eq(self.start)]
+            m.d.sync += [wrap.eq(self.step_x - 1), left.eq(self.step_x - 1), begins.eq(self.step_x == 1)]
+            m.d.sync += [self.start.eq(start), self.mask.eq(start)]
         with m.Elif(self.advance):
+            again = begins | self.restart
             m.d.sync += [
-                phase.eq(Mux(phase == wrap, 0, phase + 1)),
-                unbegun.eq(unbegun - begins),
-                self.mask.eq((self.mask << 1) | Mux(begins, self.start, 0)),
+                left.eq(Mux(again, wrap, left - 1)),
+                begins.eq(Mux(again, wrap == 0, left == 1)),
+                self.mask.eq(Mux(self.restart, 0, self.mask << 1) | Mux(again, self.start, 0)),
             ]
         return m
 
@@ -142,10 +138,11 @@ class StepWalker(Block):
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """Input nest, output nest, column mask; their values are the step."""
+        """Input nest, addresses of outputs, column mask; their values are the step."""
         m = Module()
         m.submodules.inputs = inputs = self._input_nest()
-        m.submodules.outputs = outputs = self._output_nest()
+        m.submodules.destination = destination = OutputTrack(self._params)
+        m.submodules.second = second = OutputTrack(self._params)
         m.submodules.mask = mask = ColumnMask(self._params)
         m.submodules.columns = columns = ColumnCount()
         payload = self.instruction.payload
@@ -167,13 +164,13 @@ class StepWalker(Block):
             inputs.advance.eq(step & ~(window_end & held.operand & ~operand)),
             done.eq(inputs.advance & inputs.done),
             emit.eq(window_end & Mux(held.column_mode, mask.mask[-1], ~held.operand | operand)),
-            outputs.advance.eq(step & emit),
             mask.advance.eq(inputs.advance & window_end & held.column_mode),
             mask.restart.eq(inputs.last.x),
-            *(getattr(mask, name).eq(payload[name]) for name in ("column_mode", "count_x", "count_kx", "step_x")),
-            *(unit.load.eq(take) for unit in (inputs, outputs, mask)),
+            *(getattr(mask, name).eq(payload[name]) for name in ("column_mode", "count_kx", "step_x")),
+            *(unit.load.eq(take) for unit in (inputs, destination, second, mask)),
             *self._load_inputs(inputs, payload, columns.columns),
-            *self._load_outputs(outputs, payload),
+            *self._follow(destination, "dst", inputs, step & emit),
+            *self._follow(second, "b", inputs, step & emit),
         ]
         with m.If(step):
             m.d.sync += operand.eq(window_end & held.operand & ~operand)
@@ -183,7 +180,7 @@ class StepWalker(Block):
             m.d.sync += hold.eq(uses_parameters(payload))
         with m.Elif(step):
             m.d.sync += hold.eq(inputs.advance & block_end & held.uses_parameters & held.per_block)
-        self._describe(m, held, inputs, outputs, mask, {
+        self._describe(m, held, inputs, (destination, second), mask, {
             "take": take, "step": step, "operand": operand, "window_end": window_end, "emit": emit, "hold": hold,
             "advance": inputs.advance, "block_end": block_end,
         })  # fmt: skip
@@ -199,14 +196,6 @@ class StepWalker(Block):
                 LoopTrack("column", POSITION_BITS, {"x": 9, "k0": 9}),
                 LoopTrack("row", POSITION_BITS, {"y": 9, "k1": 9, "k0": 9}),
             ],
-        )
-
-    def _output_nest(self) -> LoopNest:
-        address_bits = self._params.scratchpad_address_bits
-        strides = {"n": 24, "y": 24, "x": 16}
-        return LoopNest(
-            [LoopLevel("n", 16), LoopLevel("y", 16), LoopLevel("x", 16)],
-            [LoopTrack("destination", address_bits, strides), LoopTrack("operand", address_bits, strides)],
         )
 
     @staticmethod
@@ -233,13 +222,15 @@ class StepWalker(Block):
             nest.strides.row.k0.eq(Mux(column_mode, i.dilation_y, 0)),
         ]
 
-    @staticmethod
-    def _load_outputs(nest: LoopNest, i: Any) -> list[Any]:
-        loads = [nest.counts[name].eq(i[f"count_{name}"]) for name in ("n", "y", "x")]
-        for track, prefix in (("destination", "dst"), ("operand", "b")):
-            loads.append(nest.bases[track].eq(i[f"{prefix}_address"]))
-            loads += [nest.strides[track][name].eq(i[f"{prefix}_stride_{name}"]) for name in ("n", "y", "x")]
-        return loads
+    def _follow(self, track: OutputTrack, prefix: str, inputs: LoopNest, advance: Value) -> list[Any]:
+        """Connects a track of the outputs to the instruction's fields of that prefix."""
+        payload = self.instruction.payload
+        return [
+            track.advance.eq(advance),
+            track.base.eq(payload[f"{prefix}_address"]),
+            *(track.last[name].eq(inputs.last[name]) for name in ("n", "y", "x")),
+            *(track.strides[name].eq(payload[f"{prefix}_stride_{name}"]) for name in ("n", "y", "x")),
+        ]
 
     def _hold(self, m: Module, held: Any, take: Signal, pending: Signal) -> None:
         """Keeps what steps and the data path need of the instruction taken."""
@@ -270,9 +261,10 @@ class StepWalker(Block):
             m.d.sync += pending.eq(0)
 
     def _describe(
-        self, m: Module, held: Any, inputs: LoopNest, outputs: LoopNest, mask: ColumnMask, now: dict[str, Signal]
-    ) -> None:
-        """The step's request."""
+        self, m: Module, held: Any, inputs: LoopNest, outputs: tuple[OutputTrack, OutputTrack], mask: ColumnMask,
+        now: dict[str, Signal],
+    ) -> None:  # fmt: skip
+        """The step's request; ``outputs`` are the tracks of its destination and of its second operand."""
         request, step = self.requests.payload, self.requests.payload.step
         operand = now["operand"]
         begin, set_index = Signal(), Signal()
@@ -289,9 +281,9 @@ class StepWalker(Block):
         inside = (inputs.values.column < held.limit_x) & (inputs.values.row < held.limit_y)
         first = inputs.first.k0 & inputs.first.k1
         m.d.comb += [
-            request.address.eq(Mux(operand, outputs.values.operand, inputs.values.address)),
-            request.destination.eq(outputs.values.destination),
-            request.final.eq(outputs.done),
+            request.address.eq(Mux(operand, outputs[1].value, inputs.values.address)),
+            request.destination.eq(outputs[0].value),
+            request.final.eq(inputs.last.n & inputs.last.y & inputs.last.x),
             step.read.eq(operand | (inside & (mask.mask.any() | ~held.column_mode))),
             step.operand.eq(operand),
             step.active.eq(Mux(operand == held.multiply, mask.mask, 0)),
