@@ -95,6 +95,11 @@ class VectorConfig(_Section):
         default=16, ge=4, le=128, description="Weight rows held per tap: bounds the depthwise kernel."
     )
     table_lanes: PowerOfTwo = Field(default=2, ge=1, le=64, description="Table look-ups a cycle (sigmoid, tanh).")
+    multipliers: Literal["blocks", "logic"] = Field(
+        default="blocks",
+        description="What multiplies the taps on an FPGA: its multiplier blocks, or look-up tables, where the array needs the "
+        "blocks. Nothing else changes.",
+    )
 
 
 class RequantizeConfig(_Section):

@@ -128,6 +128,11 @@ class Params:
         """Multiply-adds per lane and cycle in the vector engine."""
         return self.config.vector.depthwise_taps
 
+    @property
+    def taps_in_logic(self) -> bool:
+        """The taps' products are made by look-up tables, not by multiplier blocks."""
+        return self.config.vector.multipliers == "logic"
+
     @cached_property
     def tap_entries(self) -> int:
         """Depthwise weights per lane that the vector engine holds."""

@@ -155,11 +155,12 @@ def fits(resources: UnitResources, device: str, lut4_utilization: float = 0.8) -
 
 def multipliers(params: Params) -> dict[str, int]:
     """MULT18X18D by unit: one for a processing element; four for a lane that is requantized at once (two for the halves of a sum,
-    one for each operand of stage B); one for a tap of a lane; one for the vector engine's addresses."""
+    one for each operand of stage B); one for a tap of a lane, if look-up tables do not make it; one for the vector engine's
+    addresses."""
     return {
         "array": params.rows * params.columns,
         "drain": 4 * params.drain_lanes,
-        "vector": 4 * params.vector_lanes + params.taps * params.lanes + 1,
+        "vector": 4 * params.vector_lanes + (0 if params.taps_in_logic else params.taps * params.lanes) + 1,
     }
 
 
@@ -167,9 +168,10 @@ def features(params: Params) -> dict[str, float]:
     """What the terms of the model are products of, and ``queue_units``, which is a parameter alone.
 
     ``drain_lanes``, ``vector_lanes``: requantized at once; ``waiting_columns``, ``waiting_lanes``: the others of a word.
-    ``slots``: sums of a lane in the vector engine. ``joined_bytes``: of a word that several beats make. ``fetch_joined``,
-    ``fetch_buffered``: the same for instructions, or the width of the buffer where a beat is more than one. ``queue_deep``,
-    ``queue_block``: 1 where an instruction queue is more than one piece of distributed RAM deep, or is block RAM.
+    ``slots``: sums of a lane in the vector engine; ``logic_taps``: its products that look-up tables make. ``joined_bytes``: of a
+    word that several beats make. ``fetch_joined``, ``fetch_buffered``: the same for instructions, or the width of the buffer
+    where a beat is more than one. ``queue_deep``, ``queue_block``: 1 where an instruction queue is more than one piece of
+    distributed RAM deep, or is block RAM.
     """
     p, bus, vector = params, params.config.bus, params.config.vector
     stores = storage(p)
@@ -189,6 +191,7 @@ def features(params: Params) -> dict[str, float]:
         "waiting_lanes": p.lanes - p.vector_lanes,
         "taps": p.taps,
         "slots": max(1, p.taps),
+        "logic_taps": p.taps * p.lanes if p.taps_in_logic else 0,
         "tap_depth": vector.tap_depth,
         "table_lanes": min(vector.table_lanes, p.lanes),
         "bus_bytes": p.bus_bytes,

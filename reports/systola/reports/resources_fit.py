@@ -31,7 +31,8 @@ TERMS: dict[str, dict[str, tuple[str, ...]]] = {
         "ff": ("1", "columns", "columns * multiplier_bits", "drain_lanes"),
     },
     "vector": {
-        "logic": ("1", "vector_lanes", "vector_lanes * multiplier_bits", "waiting_lanes", "lanes * slots", "lanes * table_lanes"),
+        "logic": ("1", "vector_lanes", "vector_lanes * multiplier_bits", "waiting_lanes", "lanes * slots", "lanes * table_lanes",
+                  "logic_taps"),
         "ff": ("1", "lanes", "lanes * slots", "lanes * multiplier_bits", "vector_lanes"),
     },
     "load": {

@@ -11,6 +11,7 @@ from systola.hw.block import Block
 from systola.hw.latencies import WINDOW_LATENCY_CYCLES
 from systola.hw.params import Params
 from systola.hw.vector.layout import slots, step_layout
+from systola.hw.vector.product import product_in_logic
 
 __all__ = ["Window", "sum_bits"]
 
@@ -138,7 +139,7 @@ class Window(Block):
             with m.If(~step[1].weighted & ~step[1].multiply if last else ~step[1].weighted):
                 m.d.sync += weight.eq(1)
         with m.If(active):
-            m.d.sync += product.eq(factor * weight)
+            m.d.sync += product.eq(product_in_logic(factor, weight) if self._params.taps_in_logic else factor * weight)
         return product
 
 
