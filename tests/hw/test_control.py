@@ -46,7 +46,7 @@ class Bench(AxiLiteManager):
         self.module.d.comb += [
             self.counters.running.eq(self.dut.running),
             self.counters.clear.eq(self.dut.launch),
-            self.counters.settling.eq(self.dut.aborting),
+            self.counters.read.eq(self.dut.counter_read),
             self.counters.read_address.eq(self.dut.counter_address),
             self.dut.counter_data.eq(self.counters.read_data),
         ]
@@ -317,6 +317,46 @@ def test_counters_explain_every_cycle() -> None:
             await program(ctx, bench, length)
 
     Bench(seed=5).run(test)
+
+
+@pytest.mark.parametrize("start_after", [1, 2])
+def test_counters_are_read_while_a_program_runs(start_after: int) -> None:
+    """Every read is right to some cycles, at the highest rate and over more cycles than a count holds; so are the last ones."""
+    late = 16  # cycles from a change of a counter to a read that shows it, and back
+
+    async def test(ctx: Any, bench: Bench) -> None:
+        dut, counters, rng = bench.dut, bench.counters, bench.rng
+        for engine in ENGINES:
+            ctx.set(counters.classes[engine], CycleClass.BUSY)
+        for event in Event:
+            ctx.set(counters.events[event], 2 if event is Event.ACC_READS else 1)
+        ctx.set(dut.bus.r_ready, 1)
+        await bench.start_at_once(ctx)
+        await ctx.tick().repeat(start_after)
+        for number in range(400):
+            before = await bench.named(ctx, "CYCLES_LOW") if number % 8 == 0 else None
+            if before is None:
+                await bench.read(ctx, 0x800 if rng.random() < 0.1 else class_address(Engine.STORE, CycleClass.SETUP))
+                continue
+            event = rng.choice(list(Event))
+            got = await bench.read(ctx, event_address(event))
+            after = await bench.named(ctx, "CYCLES_LOW")
+            each = 2 if event is Event.ACC_READS else 1
+            assert each * (before - late) <= got <= each * after, event
+            busy = await bench.read(ctx, class_address(Engine.DRAIN, CycleClass.BUSY))
+            assert after - CLEAR_CYCLES - late <= busy
+        assert await bench.named(ctx, "CYCLES_LOW") > 2000
+        await bench.pulse(ctx, dut.end)
+        while await bench.named(ctx, "STATUS") != Status.DONE:
+            pass
+        cycles = await bench.named(ctx, "CYCLES_LOW")
+        for engine in ENGINES:
+            assert await bench.read(ctx, class_address(engine, CycleClass.IDLE)) == CLEAR_CYCLES
+            assert await bench.read(ctx, class_address(engine, CycleClass.BUSY)) == cycles - CLEAR_CYCLES
+        for event in Event:
+            assert await bench.read(ctx, event_address(event)) == cycles * (2 if event is Event.ACC_READS else 1)
+
+    Bench(seed=7).run(test)
 
 
 def test_finished_counts_are_read() -> None:

@@ -215,7 +215,7 @@ def _connect_counters(m: Module, parts: _Parts) -> None:
     m.d.comb += [
         counters.running.eq(controller.running),
         counters.clear.eq(controller.launch),
-        counters.settling.eq(controller.aborting),
+        counters.read.eq(controller.counter_read),
         counters.read_address.eq(controller.counter_address),
         controller.counter_data.eq(counters.read_data),
         *(counters.classes[engine].eq(classes[engine]) for engine in ENGINES),

@@ -13,7 +13,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
-from systola.hw.counters import SETTLE_CYCLES
+from systola.hw.counters import READ_LATENCY_CYCLES, SETTLE_CYCLES
 from systola.hw.dma.axi import NO_ENGINE
 from systola.hw.dma.fetch import streams_layout
 from systola.hw.frontend import counts_layout
@@ -31,8 +31,8 @@ class AxiLiteSlave(Block):
     """One access at a time on AXI4-Lite (ARM IHI 0022, B1).
 
     A write is taken when address and data are both there; in the next cycle ``write`` is 1 with ``write_address``,
-    ``write_strobes`` and ``write_data``, whose bytes without a strobe are 0. A read sets ``read_address``; ``read_data`` is
-    sampled in the next cycle. Every response is OKAY.
+    ``write_strobes`` and ``write_data``, whose bytes without a strobe are 0. A read sets ``read_address``, and in the
+    next cycle ``read`` is 1; ``read_data`` is sampled READ_LATENCY_CYCLES after that. Every response is OKAY.
     In reset, and in the cycle after power-on, nothing is taken.
     """
 
@@ -43,6 +43,7 @@ class AxiLiteSlave(Block):
             "write_address": Out(ADDRESS_BITS),
             "write_data": Out(32),
             "write_strobes": Out(4),
+            "read": Out(1),
             "read_address": Out(ADDRESS_BITS),
             "read_data": In(32),
         })
@@ -50,9 +51,9 @@ class AxiLiteSlave(Block):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """Two small handshakes."""
         m = Module()
-        bus, reading, awake = self.bus, Signal(), Signal()
+        bus, reading, awake = self.bus, Signal(1 + READ_LATENCY_CYCLES), Signal()
         take = awake & bus.aw_valid & bus.w_valid & ~bus.b_valid
-        m.d.comb += [bus.aw_ready.eq(take), bus.w_ready.eq(take), bus.ar_ready.eq(awake & ~reading & ~bus.r_valid)]
+        m.d.comb += [bus.aw_ready.eq(take), bus.w_ready.eq(take), bus.ar_ready.eq(awake & ~reading.any() & ~bus.r_valid)]
         m.d.sync += [self.write.eq(take), awake.eq(1)]
         with m.If(take):
             m.d.sync += [
@@ -63,10 +64,11 @@ class AxiLiteSlave(Block):
             ]
         with m.Elif(bus.b_ready):
             m.d.sync += bus.b_valid.eq(0)
-        m.d.sync += reading.eq(bus.ar_valid & bus.ar_ready)
+        m.d.comb += self.read.eq(reading[0])
+        m.d.sync += reading.eq(Cat(bus.ar_valid & bus.ar_ready, reading))
         with m.If(bus.ar_valid & bus.ar_ready):
             m.d.sync += self.read_address.eq(bus.ar_addr)
-        with m.If(reading):
+        with m.If(reading[-1]):
             m.d.sync += [bus.r_data.eq(self.read_data), bus.r_valid.eq(1)]
         with m.Elif(bus.r_ready):
             m.d.sync += bus.r_valid.eq(0)
@@ -122,7 +124,7 @@ def _telling_bits(addresses: Sequence[int]) -> tuple[int, ...]:
 
 
 class RegisterFile(Block):
-    """The registers of ``REGISTERS``; other addresses read ``counter_data``, which is 0 at those of registers.
+    """The registers of ``REGISTERS``; other addresses read ``counter_data``, which is 0 at those of registers when it is sampled.
 
     Reading and writing as AxiLiteSlave says. ``start`` and ``stop`` are 1 in the cycle after a 1 was written to their bit.
     ``set_done`` and ``set_fault`` raise their bits of IRQ_STATUS; ``irq`` is the level of the enabled ones.
@@ -212,13 +214,15 @@ class RegisterFile(Block):
         }
 
     def _read(self, m: Module, kept: Value, values: dict[str, Value]) -> None:
-        """What is none of its own registers each part says to be 0: so they are joined by OR."""
-        state = Signal(32)
+        """What is none of its own registers each part says to be 0: so they are joined by OR. The counters come late: the others
+        are held in between."""
+        state, held = Signal(32), Signal(32)
         with m.Switch(self.read_address[2:]):
             for name, value in values.items():
                 with m.Case(_register(name).address >> 2):
                     m.d.comb += state.eq(value)
-        m.d.comb += self.read_data.eq(state | kept | self.counter_data)
+        m.d.sync += held.eq(state | kept)
+        m.d.comb += self.read_data.eq(held | self.counter_data)
 
 
 class Watchdog(Block):
@@ -327,8 +331,8 @@ class Sequencer(Block):
 
 
 class Controller(Block):
-    """Register file and sequencer behind the AXI4-Lite port. Ports as theirs; ``counter_address`` and ``counter_data`` read the
-    counters in the same cycle.
+    """Register file and sequencer behind the AXI4-Lite port. Ports as theirs. In a cycle with ``counter_read`` the counter at
+    ``counter_address`` is read: ``counter_data`` is its value READ_LATENCY_CYCLES later.
     """
 
     def __init__(self, params: Params) -> None:
@@ -341,7 +345,7 @@ class Controller(Block):
             "bus_fault": In(1), "bus_fault_kind": In(Fault), "bus_fault_address": In(address), "bus_fault_engine": In(3),
             "illegal": In(1), "illegal_address": In(32), "illegal_engine": In(3), "quiet": In(1),
             "running": Out(1), "launch": Out(1), "reset": Out(1), "aborting": Out(1),
-            "counter_address": Out(ADDRESS_BITS), "counter_data": In(32),
+            "counter_read": Out(1), "counter_address": Out(ADDRESS_BITS), "counter_data": In(32),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
@@ -363,7 +367,7 @@ class Controller(Block):
             "illegal_address", "illegal_engine", "quiet",
         ))  # fmt: skip
         _connect_names(m, sequencer, self, ("running", "launch", "reset", "aborting"))
-        m.d.comb += self.counter_address.eq(bus.read_address)
+        m.d.comb += [self.counter_read.eq(bus.read), self.counter_address.eq(bus.read_address)]
         return m
 
 

@@ -1,12 +1,17 @@
 """Performance counters: where each engine's cycles went, and how often memories and buses were used.
 
-Counters live in small memories with an asynchronous read (distributed RAM on an FPGA): an engine is in one class a cycle,
-so one adder serves all its classes; events are gathered in short registers that one adder empties in turn.
+A counter is in two parts. Its *count* is short and always right: modulo 2**8 or less. Its *total* is long, in a block memory
+that all counters share, and right as of its last visit. A visit adds to the total what the count has grown by since::
+
+    total += (count − total) modulo 2**bits of the count
+
+So counts need no adder of 32 bits and are never set back, and a visit too many does no harm. All counters are visited in turn,
+each before its count can have come round; a read is a visit, too: what the bus reads is exact, also while a program runs.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -14,33 +19,64 @@ from amaranth.lib.wiring import In, Out
 from systola.hw.block import Block
 from systola.hw.interfaces import cycle_class_shape
 from systola.hw.isa import ENGINES
-from systola.hw.registers import CLASS_BASE, EVENT_BASE, CycleClass, Event
+from systola.hw.registers import ADDRESS_BITS, CLASS_BASE, EVENT_BASE, CycleClass, Event
 
-__all__ = ["CLEAR_CYCLES", "SETTLE_CYCLES", "ClassCounter", "Counters", "EventCounters", "classes_layout", "events_layout"]
+__all__ = [
+    "CLEAR_CYCLES",
+    "READ_LATENCY_CYCLES",
+    "READ_PERIOD_CYCLES",
+    "SETTLE_CYCLES",
+    "ClassCounts",
+    "Counters",
+    "EventCounts",
+    "Totals",
+    "Turns",
+    "classes_layout",
+    "events_layout",
+]
 
 CLASSES = 1 << cycle_class_shape
 CLEAR_CYCLES = CLASSES
 """Cycles that clearing takes, from the first counted one on; meanwhile all engines count as IDLE."""
 
+WRITE_CYCLES = 4
+"""From a visit to the write of the total; an even number, so that none falls on a visit of the same counter."""
+
+READ_LATENCY_CYCLES = WRITE_CYCLES + 2
+"""From an address to the counter's value."""
+
+READ_PERIOD_CYCLES = 8
+"""Cycles from one read to the next, at least: reads take turns that others have waited for."""
+
+SETTLE_CYCLES = 36
+"""Cycles after the last counted one until all is in the counters; the bus is let run dry meanwhile."""
+
 EVENT_BITS = 2
 TWICE = (Event.ACC_READS,)
 """Events that may happen twice in a cycle."""
 
-EVENT_SLOTS = 32
-GATHERED_BITS = (2 * EVENT_SLOTS).bit_length()
-SETTLE_CYCLES = EVENT_SLOTS + 4
-"""Cycles after the last counted one until every event is in its counter."""
+CLASS_COUNT_BITS = 8
+"""A class is visited every 2 · 80 cycles, or 216 with reads, and the first time CLEAR_CYCLES later."""
+
+EVENT_COUNT_BITS = 6
+"""An event is visited every 2 · 18 cycles, or 48 with reads. Those of TWICE have a bit more."""
 
 classes_layout = data.ArrayLayout(unsigned(cycle_class_shape), len(ENGINES))
 events_layout = data.ArrayLayout(unsigned(EVENT_BITS), len(Event))
 """How often each event happened in a cycle."""
 
+# Counters are named by the place of their word in the register map.
+_PLACE_BITS = 8
+_FIRST_CLASS, _FIRST_EVENT = CLASS_BASE >> 2, EVENT_BASE >> 2
+_LAST_CLASS = _FIRST_CLASS + CLASSES * len(ENGINES) - 1
+_SLOT_BITS = 5  # of the place of an event
 
-class ClassCounter(Block):
-    """The cycles of one engine, by class.
 
-    In a cycle with ``count``, the counter of ``cycle_class`` grows by one. With ``clear``, counter ``clear_index`` is set to
-    ``clear_value`` instead. ``read_data`` is the counter ``read_class``, in the same cycle.
+class ClassCounts(Block):
+    """The counts of one engine: its cycles, by class, modulo 2**CLASS_COUNT_BITS.
+
+    In a cycle with ``count``, the count of ``cycle_class`` grows by one. With ``clear``, count ``clear_index`` is set to
+    ``clear_value`` instead. ``read_data`` is the count of ``read_class``, in the same cycle.
     """
 
     def __init__(self) -> None:
@@ -49,22 +85,22 @@ class ClassCounter(Block):
             "cycle_class": In(cycle_class_shape),
             "clear": In(1),
             "clear_index": In(cycle_class_shape),
-            "clear_value": In(32),
+            "clear_value": In(CLASS_COUNT_BITS),
             "read_class": In(cycle_class_shape),
-            "read_data": Out(32),
+            "read_data": Out(CLASS_COUNT_BITS),
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """A memory that is read, incremented and written in one cycle."""
+        """A memory that is read, incremented and written in one cycle: an engine is in one class a cycle."""
         m = Module()
-        m.submodules.memory = memory = Memory(shape=32, depth=CLASSES, init=[])
+        m.submodules.memory = memory = Memory(shape=CLASS_COUNT_BITS, depth=CLASSES, init=[])
         now = memory.read_port(domain="comb")
         write = memory.write_port()
         shown = memory.read_port(domain="comb")
         m.d.comb += [
             now.addr.eq(self.cycle_class),
             write.addr.eq(Mux(self.clear, self.clear_index, self.cycle_class)),
-            write.data.eq(Mux(self.clear, self.clear_value, now.data + 1)),
+            write.data.eq(Mux(self.clear, self.clear_value, _incremented(now.data))),
             write.en.eq(self.clear | self.count),
             shown.addr.eq(self.read_class),
             self.read_data.eq(shown.data),
@@ -72,90 +108,130 @@ class ClassCounter(Block):
         return m
 
 
-class EventCounters(Block):
-    """A 32-bit counter for each ``Event``.
+class EventCounts(Block):
+    """The counts of the events, modulo 2**EVENT_COUNT_BITS, or twice that for those of TWICE.
 
-    In a cycle with ``count``, each counter grows by its ``events``: 0 or 1, those of TWICE up to 2. ``active`` must be 1 in
-    these cycles and for SETTLE_CYCLES after the last of them. ``clear`` (for one cycle or more, nothing counted meanwhile): zero.
-    ``read_data`` is the counter ``read_event``, in the same cycle.
+    In each cycle, each count grows by its ``events``: 0 or 1, those of TWICE up to 2. ``clear`` (nothing is counted meanwhile):
+    zero. With ``read``, ``read_data`` is the count of ``read_event``, a cycle later; else, or if there is no such event, 0.
     """
 
     def __init__(self) -> None:
         super().__init__({
-            "count": In(1),
-            "active": In(1),
             "clear": In(1),
             "events": In(events_layout),
-            "read_event": In(range(EVENT_SLOTS)),
-            "read_data": Out(32),
+            "read": In(1),
+            "read_event": In(_SLOT_BITS),
+            "read_data": Out(EVENT_COUNT_BITS + 1),
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """Short counters → what the one whose turn it is has grown by since its last turn → memory."""
+        """Shift registers, whose states one table makes numbers; what happens twice needs an adder."""
         m = Module()
-        turn, first_round = Signal(range(EVENT_SLOTS)), Signal()
-        with m.If(self.clear):
-            m.d.sync += [turn.eq(0), first_round.eq(1)]
-        with m.Elif(self.active):
-            m.d.sync += turn.eq(turn + 1)
-            with m.If(turn == EVENT_SLOTS - 1):
-                m.d.sync += first_round.eq(0)
-        grown = self._grown(m, turn, first_round)
-        amount, slot, due = Signal(GATHERED_BITS), Signal(range(EVENT_SLOTS)), Signal()
-        m.d.sync += due.eq(self.active & ~self.clear)
-        with m.If(self.active):
-            m.d.sync += [amount.eq(grown), slot.eq(turn)]
-        self._add(m, turn, first_round, due, slot, amount)
+        counts = [self._count(m, event) for event in Event]
+        state, twice = Signal(EVENT_COUNT_BITS), Signal(EVENT_COUNT_BITS + 1)
+        # All places of a power of two: a tree of multiplexers, not a comparison for each.
+        states = [Const(0, EVENT_COUNT_BITS) if event in TWICE else counts[event] for event in Event]
+        states += [Const(0, EVENT_COUNT_BITS)] * ((1 << _SLOT_BITS) - len(Event))
+        m.d.sync += [state.eq(0), twice.eq(0)]
+        with m.If(self.read):
+            m.d.sync += state.eq(Cat(*states).word_select(self.read_event, EVENT_COUNT_BITS))
+        for event in TWICE:
+            with m.If(self.read & (self.read_event == event)):
+                m.d.sync += twice.eq(counts[event])
+        m.submodules.numbers = numbers = Memory(shape=EVENT_COUNT_BITS, depth=1 << EVENT_COUNT_BITS, init=_numbers())
+        number = numbers.read_port(domain="comb")
+        m.d.comb += [number.addr.eq(state), self.read_data.eq(number.data | twice)]
         return m
 
-    def _gather(self, m: Module) -> list[Signal]:
-        """Counts each event since ``clear``; never set back meanwhile, which costs an adder without a multiplexer."""
-        gathered = []
-        for event in Event:
-            register = Signal(GATHERED_BITS if event in TWICE else GATHERED_BITS - 1, name=f"gathered_{event.name.lower()}")
-            amount = self.events[event] if event in TWICE else self.events[event][0]
-            with m.If(self.clear):
-                m.d.sync += register.eq(0)
-            with m.Elif(self.count & (amount != 0)):
-                m.d.sync += register.eq(register + (amount if event in TWICE else 1))
-            gathered.append(register)
-        return gathered
+    def _count(self, m: Module, event: Event) -> Signal:
+        twice, amount = event in TWICE, self.events[event]
+        count = Signal(EVENT_COUNT_BITS + twice, name=f"count_{event.name.lower()}")
+        with m.If(self.clear):
+            m.d.sync += count.eq(0)
+        with m.Elif(amount.any() if twice else amount[0]):
+            m.d.sync += count.eq(count + amount if twice else Cat(_fed_back(count), count))
+        return count
 
-    def _grown(self, m: Module, turn: Signal, first_round: Signal) -> Signal:
-        """The growth of the event whose turn it is since its last turn: EVENT_SLOTS cycles, or since ``clear``."""
-        m.submodules.seen = seen = Memory(shape=GATHERED_BITS, depth=EVENT_SLOTS, init=[])
-        before, write = seen.read_port(domain="comb"), seen.write_port()
-        now, grown, twice = Signal(GATHERED_BITS), Signal(GATHERED_BITS), Signal()
-        gathered = self._gather(m)
-        with m.Switch(turn):
-            for event, register in zip(Event, gathered, strict=True):
-                with m.Case(event):
-                    m.d.comb += [now.eq(register), twice.eq(event in TWICE)]
-        m.d.comb += [
-            grown.eq(now - Mux(first_round, 0, before.data) & Cat(Const(-1, GATHERED_BITS - 1), twice)),
-            before.addr.eq(turn),
-            write.addr.eq(turn),
-            write.data.eq(now),
-            write.en.eq(self.active),
-        ]
-        return grown
 
-    def _add(self, m: Module, turn: Signal, first_round: Signal, due: Signal, slot: Signal, amount: Signal) -> None:
-        """The first round after ``clear`` overwrites what the memory held; a slot is read in its turn, written a cycle later."""
-        m.submodules.memory = memory = Memory(shape=32, depth=EVENT_SLOTS, init=[])
-        now = memory.read_port(domain="comb")
-        write = memory.write_port()
-        shown = memory.read_port(domain="comb")
-        total = Signal(32)
-        m.d.sync += total.eq(Mux(first_round, 0, now.data))
+class Turns(Block):
+    """Whose turn it is to be visited: a class and an event alternately. What is read takes a turn of the other kind.
+
+    ``read``: for one cycle, every READ_PERIOD_CYCLES or less often; the word's ``read_place`` stays in the next. ``visit``: the
+    place of the counter to be visited in this cycle. ``first``: it was not visited in its turn since ``clear_events`` or
+    ``clear_classes``, in which turns begin anew. ``reads``: it is the one to be read, in the cycle of ``read`` or the next.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({
+            "read": In(1),
+            "read_place": In(_PLACE_BITS),
+            "clear_events": In(1),
+            "clear_classes": In(1),
+            "visit": Out(_PLACE_BITS),
+            "first": Out(1),
+            "reads": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """A counter each for the places of classes and of events."""
+        m = Module()
+        event_next, waiting = Signal(), Signal()
+        cycle_class, event = Signal(_PLACE_BITS, init=_FIRST_CLASS), Signal(_SLOT_BITS)
+        first_class, first_event = Signal(), Signal()
+        event_place = Cat(event, Const(_FIRST_EVENT >> _SLOT_BITS, _PLACE_BITS - _SLOT_BITS))
         m.d.comb += [
-            now.addr.eq(turn),
-            write.addr.eq(slot),
-            write.data.eq(total + amount),
-            write.en.eq(due),
-            shown.addr.eq(self.read_event),
-            self.read_data.eq(shown.data),
+            self.reads.eq((self.read | waiting) & (event_next != _is_event(self.read_place))),
+            self.visit.eq(Mux(self.reads, self.read_place, Mux(event_next, event_place, cycle_class))),
+            self.first.eq(Mux(event_next ^ self.reads, first_event, first_class)),
         ]
+        m.d.sync += [event_next.eq(~event_next), waiting.eq(self.read & ~self.reads)]
+        for turn, begin, last, first, clear, now in (
+            (cycle_class, _FIRST_CLASS, _LAST_CLASS, first_class, self.clear_classes, ~event_next),
+            (event, 0, len(Event) - 1, first_event, self.clear_events, event_next),
+        ):
+            with m.If(clear):
+                m.d.sync += [turn.eq(begin), first.eq(1)]
+            with m.Elif(now & ~self.reads):
+                m.d.sync += turn.eq(_incremented(turn))
+                with m.If(turn == last):
+                    m.d.sync += [turn.eq(begin), first.eq(0)]
+        return m
+
+
+class Totals(Block):
+    """The totals of all counters.
+
+    In each cycle the counter at ``visit`` is visited, if it was not WRITE_CYCLES before. Its ``count`` follows two cycles later,
+    and WRITE_CYCLES after ``visit`` its value is in ``total``. ``first``: what the total was is forgotten.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({
+            "visit": In(_PLACE_BITS),
+            "first": In(1),
+            "count": In(CLASS_COUNT_BITS),
+            "total": Out(32),
+        })
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
+        """Read; hold, twice; add; write. A visit that does not see yet what one before it adds adds it again: no harm."""
+        m = Module()
+        # No word is read in the cycle in which it is written.
+        memory = Memory(shape=32, depth=1 << _PLACE_BITS, init=[], attrs={"no_rw_check": 1})
+        m.submodules.memory = memory
+        read, write = memory.read_port(), memory.write_port()
+        places, firsts = _delayed(m, WRITE_CYCLES, self.visit), _delayed(m, 1, self.first)
+        held, before, count = Signal(32), Signal(32), Signal(CLASS_COUNT_BITS)
+        m.d.sync += [held.eq(Mux(firsts[1], 0, read.data)), before.eq(held), count.eq(self.count)]
+        grown = (count - before[:CLASS_COUNT_BITS])[:CLASS_COUNT_BITS] & _count_mask(places[3])
+        m.d.sync += self.total.eq(before + grown)
+        m.d.comb += [
+            read.addr.eq(self.visit),
+            write.addr.eq(places[WRITE_CYCLES]),
+            write.data.eq(self.total),
+            write.en.eq(1),
+        ]
+        return m
 
 
 class Counters(Block):
@@ -163,80 +239,143 @@ class Counters(Block):
 
     ``running``: the cycle is counted, with its ``classes`` and ``events``. ``clear``: the first of the running cycles. From then
     on all counters are set anew, which takes CLEAR_CYCLES; meanwhile classes are not looked at, the cycles count as IDLE (only
-    from a memory that answers at once can an instruction have come). ``settling``: running is over, for SETTLE_CYCLES at least.
-    ``trace_running`` and ``trace_classes`` are what is counted, a cycle later. ``read_data`` follows ``read_address`` (bytes, the
-    register map's) in the same cycle; addresses of no counter read 0.
+    from a memory that answers at once can an instruction have come). SETTLE_CYCLES after the last running cycle, all is counted.
+    ``trace_running`` and ``trace_classes`` are what is counted, a cycle later.
+
+    ``read``: 1 for a cycle, every READ_PERIOD_CYCLES or less often. ``read_data`` is READ_LATENCY_CYCLES later the counter at
+    ``read_address`` (bytes, the register map's), which stays until then; addresses of no counter read 0.
     """
 
     def __init__(self) -> None:
         super().__init__({
             "running": In(1),
             "clear": In(1),
-            "settling": In(1),
             "classes": In(classes_layout),
             "events": In(events_layout),
             "trace_running": Out(1),
             "trace_classes": Out(classes_layout),
-            "read_address": In(12),
+            "read": In(1),
+            "read_address": In(ADDRESS_BITS),
             "read_data": Out(32),
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """The inputs are registered once: they come from all over the machine."""
         m = Module()
-        clearing = Signal()
+        clearing, count, visited = Signal(), Signal(CLASS_COUNT_BITS), Signal(_PLACE_BITS)
         m.d.sync += self.trace_running.eq(self.running)
         with m.If(clearing):
             m.d.sync += self.trace_classes.eq(0)
         with m.Elif(self.running):
             m.d.sync += self.trace_classes.eq(self.classes)
-        self._read(m, self._count_classes(m, clearing), self._count_events(m))
+        m.submodules.turns = turns = Turns()
+        m.submodules.totals = totals = Totals()
+        m.d.sync += visited.eq(turns.visit)
+        m.d.comb += [
+            count.eq(self._count_classes(m, clearing, visited) | self._count_events(m, visited)),
+            turns.read.eq(self.read),
+            turns.read_place.eq(self.read_address[2:]),
+            turns.clear_events.eq(self.clear),
+            turns.clear_classes.eq(clearing),
+            totals.visit.eq(turns.visit),
+            totals.first.eq(turns.first),
+            totals.count.eq(count),
+        ]
+        arrives = _delayed(m, WRITE_CYCLES, turns.reads)[-1]
+        with m.If(~_is_counter(self.read_address[2:])):
+            m.d.sync += self.read_data.eq(0)
+        with m.Elif(arrives):
+            m.d.sync += self.read_data.eq(totals.total)
         return m
 
-    def _count_classes(self, m: Module, clearing: Signal) -> list[ClassCounter]:
-        """One counter a cycle is set, IDLE the last of them: to the number of cycles that were counted since the first."""
+    def _count_classes(self, m: Module, clearing: Signal, visited: Signal) -> Value:
+        """One count a cycle is set, IDLE the last of them: to the number of cycles that were counted since the first."""
         index, elapsed = Signal(range(CLEAR_CYCLES), init=CLEAR_CYCLES - 1), Signal(range(CLEAR_CYCLES + 1))
-        counting = Signal()
-        m.d.comb += clearing.eq(self.clear | (index != CLEAR_CYCLES - 1))
+        counting, value = Signal(), Signal(range(CLEAR_CYCLES + 1))
+        m.d.comb += [
+            clearing.eq(self.clear | (index != CLEAR_CYCLES - 1)),
+            value.eq(Mux(index == CycleClass.IDLE, elapsed + self.running, 0)),
+        ]
         m.d.sync += counting.eq(self.running & ~clearing)
         with m.If(clearing):
             m.d.sync += [index.eq(index - 1), elapsed.eq(elapsed + self.running)]
         with m.Else():
             m.d.sync += elapsed.eq(0)
-        counters = []
+        shown = Signal(CLASS_COUNT_BITS)
+        m.d.sync += shown.eq(0)
         for engine in ENGINES:
-            m.submodules[f"classes_{engine.name.lower()}"] = counter = ClassCounter()
+            m.submodules[f"classes_{engine.name.lower()}"] = counts = ClassCounts()
             m.d.comb += [
-                counter.count.eq(counting),
-                counter.cycle_class.eq(self.trace_classes[engine]),
-                counter.clear.eq(clearing),
-                counter.clear_index.eq(index),
-                counter.clear_value.eq(Mux(index == CycleClass.IDLE, elapsed + self.running, 0)),
-                counter.read_class.eq(self.read_address[2:]),
+                counts.count.eq(counting),
+                counts.cycle_class.eq(self.trace_classes[engine]),
+                counts.clear.eq(clearing),
+                counts.clear_index.eq(index),
+                counts.clear_value.eq(value),
+                counts.read_class.eq(visited),
             ]
-            counters.append(counter)
-        return counters
+            with m.If(visited[cycle_class_shape:] == (_FIRST_CLASS >> cycle_class_shape) + engine):
+                m.d.sync += shown.eq(counts.read_data)
+        return shown
 
-    def _count_events(self, m: Module) -> EventCounters:
-        m.submodules.events = counter = EventCounters()
+    def _count_events(self, m: Module, visited: Signal) -> Value:
+        m.submodules.events = counts = EventCounts()
         events = Signal(events_layout)
-        with m.If(self.running):
-            m.d.sync += events.eq(self.events)
+        m.d.sync += events.eq(Mux(self.running, self.events, 0))
         m.d.comb += [
-            counter.count.eq(self.trace_running),
-            counter.active.eq(self.trace_running | self.settling),
-            counter.clear.eq(self.clear),
-            counter.events.eq(events),
-            counter.read_event.eq(self.read_address[2:]),
+            counts.clear.eq(self.clear),
+            counts.events.eq(events),
+            counts.read.eq(_is_event(visited)),
+            counts.read_event.eq(visited),
         ]
-        return counter
+        return counts.read_data
 
-    def _read(self, m: Module, classes: list[ClassCounter], events: EventCounters) -> None:
-        """Each engine has 64 bytes of addresses, the events 128."""
-        block = self.read_address[6:]
-        with m.Switch(block):
-            for index, counter in enumerate(classes):
-                with m.Case((CLASS_BASE >> 6) + index):
-                    m.d.comb += self.read_data.eq(counter.read_data)
-            with m.Case(EVENT_BASE >> 6, (EVENT_BASE >> 6) + 1), m.If(self.read_address[2:7] < len(Event)):
-                m.d.comb += self.read_data.eq(events.read_data)
+
+def _incremented(value: Value) -> Value:
+    """A bit changes where all below it are 1: a few bits take less logic so than by a carry chain."""
+    return Cat(value[index] ^ value[:index].all() for index in range(len(value)))
+
+
+def _fed_back(state: Value) -> Value:
+    """What is shifted into the lowest bit of a count of events: thus it passes all its states, from 0 on, before it repeats.
+
+    A feedback shift register of x⁶ + x⁵ + 1 passes all but 0; that one is put in where the lower five bits are 0 (N. G. de
+    Bruijn's sequences: S. W. Golomb, Shift Register Sequences, 1967).
+    """
+    return state[5] ^ state[4] ^ ~state[:5].any()
+
+
+def _numbers() -> list[int]:
+    """How many events each state of a shift register stands for."""
+    numbers, state = [0] * (1 << EVENT_COUNT_BITS), 0
+    for number in range(len(numbers)):
+        numbers[state] = number
+        fed_back = (state >> 5 ^ state >> 4 ^ (state % 32 == 0)) & 1
+        state = (state << 1 | fed_back) % len(numbers)
+    return numbers
+
+
+def _delayed(m: Module, cycles: int, value: Value) -> list[Value]:
+    """``value``, and what it was 1 … ``cycles`` cycles ago."""
+    values = [value]
+    for _ in range(cycles):
+        later = Signal.like(values[-1])
+        m.d.sync += later.eq(values[-1])
+        values.append(later)
+    return values
+
+
+def _is_event(place: Value) -> Value:
+    return place[_SLOT_BITS:] == _FIRST_EVENT >> _SLOT_BITS
+
+
+def _is_counter(word: Value) -> Value:
+    is_class = (word >= _FIRST_CLASS) & (word <= _LAST_CLASS)
+    return is_class | (word[_SLOT_BITS:] == _FIRST_EVENT >> _SLOT_BITS)
+
+
+def _count_mask(place: Value) -> Value:
+    """The bits that the count at ``place`` has."""
+    is_class, twice = ~_is_event(place), Const(0, 1)
+    for event in TWICE:
+        twice = twice | (place[:_SLOT_BITS] == event)
+    return Cat(Const(-1, EVENT_COUNT_BITS), is_class | twice, is_class)
