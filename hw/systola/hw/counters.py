@@ -281,9 +281,10 @@ class Counters(Block):
             totals.first.eq(turns.first),
             totals.count.eq(count),
         ]
+        arrives = _delayed(m, WRITE_CYCLES, turns.reads)[-1]
         with m.If(~_is_counter(self.read_address[2:])):
             m.d.sync += self.read_data.eq(0)
-        with m.Elif(_delayed(m, WRITE_CYCLES, turns.reads)[-1]):
+        with m.Elif(arrives):
             m.d.sync += self.read_data.eq(totals.total)
         return m
 
@@ -331,7 +332,7 @@ class Counters(Block):
 
 def _incremented(value: Value) -> Value:
     """A bit changes where all below it are 1: a few bits take less logic so than by a carry chain."""
-    return Cat(bit ^ value[:index].all() for index, bit in enumerate(value))
+    return Cat(value[index] ^ value[:index].all() for index in range(len(value)))
 
 
 def _fed_back(state: Value) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Value
+from amaranth.hdl import Cat, Const, Mux, Value
 
 __all__ = ["product_in_logic"]
 
@@ -13,8 +13,8 @@ def product_in_logic(a: Value, b: Value) -> Value:
     The result is as wide as the product needs, or wider.
     """
     bits = len(b)
-    rows: list[Value] = [Cat(Const(0, place), a & b[place].replicate(len(a))).as_signed() for place in range(bits - 1)]
-    sign = Cat(Const(0, bits - 1), a & b[bits - 1].replicate(len(a))).as_signed()
+    rows: list[Value] = [Cat(Const(0, place), Mux(b[place], a, 0)).as_signed() for place in range(bits - 1)]
+    sign = Cat(Const(0, bits - 1), Mux(b[bits - 1], a, 0)).as_signed()
     return _sum(rows) - sign
 
 
