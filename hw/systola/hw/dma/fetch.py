@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any, cast
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -94,17 +96,21 @@ class ChunkPlanner(wiring.Component):
         # Of the stream in hand: the next granule, the granules left minus one; but before its first chunk all of them.
         at, left, first = Signal(granules), Signal(granules), Signal()
         final = Signal()
+        nearest = self._choose(m, wanting)
+        kept = self._progress(m, nearest, taken, (at, left, first))
         with m.If(self.start):
             m.d.sync += more.eq(self._sized())
         with m.FSM():
             with m.State("CHOOSE"):
-                nearest = self._choose(m, wanting)
                 with m.If(wanting.any()):
                     m.d.sync += [self.engine.eq(nearest), first.eq((fresh & nearest).any())]
                     m.next = "SIZE"
+                m.d.sync += Cat(at, left).eq(kept)
             with m.State("SIZE"):
-                self._size(m, at, left, first, final)
-                m.d.sync += self.chunks.valid.eq(1)
+                begin_at, begin_left = self._begins()
+                now_at, now_left = Mux(first, begin_at, at), Mux(first, begin_left, left)
+                self._size(m, now_at, now_left, first, final)
+                m.d.sync += [at.eq(now_at), left.eq(now_left), self.chunks.valid.eq(1)]
                 m.next = "HAND"
             with m.State("HAND"), m.If(self.chunks.ready):
                 m.d.comb += taken.eq(1)
@@ -116,7 +122,6 @@ class ChunkPlanner(wiring.Component):
                 m.next = "SETTLE"
             with m.State("SETTLE"):
                 m.next = "CHOOSE"
-        self._progress(m, nearest, fresh, taken, (at, left, first))
         return m
 
     def _sized(self) -> Value:
@@ -135,8 +140,8 @@ class ChunkPlanner(wiring.Component):
                             m.d.comb += nearest.eq(1 << (last + distance) % count)
         return nearest
 
-    def _progress(self, m: Module, nearest: Signal, fresh: Signal, taken: Signal, hand: tuple[Signal, Signal, Signal]) -> None:
-        """``at`` and ``left`` of the streams are in a memory from their first chunks on; before that, they are the registers'."""
+    def _progress(self, m: Module, nearest: Signal, taken: Signal, hand: tuple[Signal, Signal, Signal]) -> Value:
+        """``at`` and ``left`` of the stream ``nearest``: from the streams' first chunks on they are kept in a memory."""
         at, left, first = hand
         granules = len(at)
         m.submodules.memory = memory = Memory(shape=2 * granules, depth=1 << _NUMBER_BITS, init=[])
@@ -148,15 +153,14 @@ class ChunkPlanner(wiring.Component):
             write.data.eq(Cat((at + size + 1)[:granules], (left + ~_extend(Mux(first, 1, size), granules))[:granules])),
             write.en.eq(taken),
         ]
-        begins = Signal(2 * granules)
-        with m.Switch(nearest):
-            for e in ENGINES:
-                with m.Case(1 << e):
-                    m.d.comb += begins.eq(Cat(self.addresses[e][self._granule_bits :], self.sizes[e][self._granule_bits :]))
-        with m.If(nearest.any()):
-            m.d.sync += Cat(at, left).eq(Mux((nearest & fresh).any(), begins, read.data))
+        return read.data
 
-    def _size(self, m: Module, at: Signal, left: Signal, first: Signal, final: Signal) -> None:
+    def _begins(self) -> tuple[Value, Value]:
+        """Granule and granules of ``engine``'s stream as the registers have them."""
+        low = self._granule_bits
+        return _one_of(self.engine, [a[low:] for a in self.addresses]), _one_of(self.engine, [s[low:] for s in self.sizes])
+
+    def _size(self, m: Module, at: Value, left: Value, first: Signal, final: Signal) -> None:
         """A granule at first, then a chunk, but no more than is left."""
         bits = self._chunk_bits
         low, high = left[:bits], left[bits:].any()
@@ -206,6 +210,10 @@ class ChunkPlanner(wiring.Component):
 def _number(one_hot: Value) -> Value:
     """Which bit is 1; 0 if none is."""
     return Cat(Cat(one_hot[e] for e in ENGINES if e >> place & 1).any() for place in range(_NUMBER_BITS))
+
+
+def _one_of(one_hot: Value, values: list[Value]) -> Value:
+    return reduce(or_, (value & bit.replicate(len(value)) for bit, value in zip(one_hot, values, strict=True)))
 
 
 def _extend(value: Value, width: int) -> Value:
