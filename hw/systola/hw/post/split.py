@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Array, Cat, Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 __all__ = ["Joiner", "Splitter"]
@@ -32,16 +32,16 @@ class Splitter(Component):
         })
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
-        """The parts that follow wait in a shift register."""
+        """The parts that follow wait; the index alone chooses, and is 0 whenever a word may come in."""
         m = Module()
-        waiting = Signal((self._parts - 1) * self._part_bits, reset_less=True)
+        waiting = [Signal(self._part_bits, name=f"part_{index}", reset_less=True) for index in range(1, self._parts)]
         with m.If(self.i_valid):
-            m.d.sync += [waiting.eq(self.i_word[self._part_bits :]), self.o_index.eq(1)]
+            m.d.sync += [self.o_index.eq(1), Cat(*waiting).eq(self.i_word[self._part_bits :])]
         with m.Elif(self.o_index != 0):
-            m.d.sync += [waiting.eq(waiting >> self._part_bits), self.o_index.eq(self.o_index + 1)]  # after the last: 0
+            m.d.sync += self.o_index.eq(self.o_index + 1)  # after the last: 0
         m.d.comb += [
             self.o_valid.eq(self.i_valid | (self.o_index != 0)),
-            self.o_part.eq(Mux(self.i_valid, self.i_word[: self._part_bits], waiting[: self._part_bits])),
+            self.o_part.eq(Array([self.i_word[: self._part_bits], *waiting])[self.o_index]),
         ]
         return m
 
