@@ -115,7 +115,7 @@ class Line:
         if _crc(head + body) != crc:
             raise DeviceError(f"an answer of the board on {self._name} arrived damaged: the line loses or changes bytes")
         if not done:
-            meaning = _MEANINGS.get(Outcome(head[0]) if head[0] in set(Outcome) else Outcome.UNKNOWN)
+            meaning = next((text for outcome, text in _MEANINGS.items() if outcome == head[0]), f"it answers {head[0]:#x}")
             raise DeviceError(f"the board on {self._name} refuses: {meaning} ({request.operation.name}, {request.address:#x})")
         return np.frombuffer(body, "<u4").astype(np.uint32)
 
@@ -126,8 +126,8 @@ class Line:
             raise DeviceError(f"{self._name} cannot be read: {error}; was the board unplugged?") from error
         if len(data) != size:
             raise DeviceError(
-                f"no answer on {self._name} ({request.operation.name}): is it the board's port, and is a bitstream of `systola synth "
-                "--board` loaded? Its lamp 0 blinks then"
+                f"no answer on {self._name} ({request.operation.name}): is it the board's port, and is a bitstream of "
+                "`systola synth --board` loaded? Its lamp 0 blinks then"
             )
         return data
 

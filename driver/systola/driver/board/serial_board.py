@@ -108,7 +108,7 @@ class SerialBuffer:
         """Nothing to give back."""
 
     def _digests_here(self) -> NDArray[np.uint32]:
-        return np.array([zlib.crc32(block) for block in self.memory.reshape(self._blocks, BLOCK_BYTES)], np.uint32)
+        return np.array([zlib.crc32(block.data) for block in self.memory.reshape(self._blocks, BLOCK_BYTES)], np.uint32)
 
     def _digests_there(self) -> NDArray[np.uint32]:
         counts = [(first, min(MOST_WORDS, self._blocks - first)) for first in range(0, self._blocks, MOST_WORDS)]

@@ -14,12 +14,12 @@ from systola.driver.synth.process import run_tool
 from systola.driver.synth.tools import ECPPACK, NEXTPNR, find_tool
 from systola.sim.rtl.cache import Progress, tell
 
-__all__ = ["ERROR", "Placed", "pack_bitstream", "place_and_route"]
+__all__ = ["ERROR", "LPF", "Placed", "pack_bitstream", "place_and_route"]
 
+LPF = "pins.lpf"
 ERROR = re.compile(r"^ERROR: (.*)$", re.MULTILINE)
 """How nextpnr says that it cannot."""
 
-LPF = "pins.lpf"
 _STEPS = (
     (re.compile(r"^Info: Packing"), "packing"),
     (re.compile(r"^Info: Running simulated annealing|^Info: Creating initial|^Info:\s+at (?:initial placer )?iter"), "placing"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
@@ -20,7 +20,8 @@ class Hub(Block):
     """``axi_read`` and ``axi_write``, the accelerator's channels (ARM IHI 0022: INCR bursts of full beats), and ``words``, the
     link's accesses, one burst at a time → ``memory``. The link goes first; then reads and writes take turns where both wait.
 
-    A burst that ends beyond ``memory_bytes`` is answered with DECERR, and does not reach the memory. The link asks for nothing there.
+    A burst that ends beyond ``memory_bytes`` is answered with DECERR, and does not reach the memory. The link asks for nothing
+    there.
     """
 
     def __init__(self, params: Params, memory_bytes: int) -> None:
@@ -36,75 +37,98 @@ class Hub(Block):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """Beats pass through, so that the memory's pace is the bus's."""
         m = Module()
-        read, write, words, memory = self.axi_read, self.axi_write, self.words, self.memory
-        beat_bits = (self._params.bus_bytes - 1).bit_length()
-        address, length, left = Signal(self._params.config.bus.address_bits), Signal(8), Signal(8)
-        is_write, is_word, wrote = Signal(), Signal(), Signal()
-        lane = address[2:beat_bits] if beat_bits > 2 else None
-        begin, end = Signal(self._params.config.bus.address_bits), Signal(self._params.config.bus.address_bits + 1)
-        m.d.comb += [
-            begin.eq(Mux(words.valid, words.address, Mux(write.aw_ready, write.aw_addr, read.ar_addr))),
-            end.eq((address[beat_bits:] + length + 1) << beat_bits),
-            memory.is_write.eq(is_write),
-            memory.address.eq(address[beat_bits:] << beat_bits),
-            memory.length.eq(length),
-            memory.write_data.eq(Mux(is_word, words.write_data.replicate(self._params.bus_bytes // 4), write.w_data)),
-            memory.write_strobe.eq(Mux(is_word, 0xF if lane is None else 0xF << (lane << 2), write.w_strb)),
-            read.r_data.eq(memory.read.payload),
-            read.r_last.eq(left == 0),
-            words.read_data.eq(memory.read.payload if lane is None else memory.read.payload.word_select(lane, 32)),
-        ]
+        burst = _Burst(self._params.config.bus.address_bits, self._params.bus_bytes)
+        self._connect(m, burst)
         with m.FSM():
-            with m.State("IDLE"):
-                chooses_write = write.aw_valid & ~(read.ar_valid & wrote)
-                m.d.comb += [
-                    write.aw_ready.eq(~words.valid & chooses_write),
-                    read.ar_ready.eq(~words.valid & ~chooses_write),
-                ]
-                m.d.sync += [address.eq(begin), is_word.eq(words.valid)]
-                with m.If(words.valid):
-                    m.d.sync += [length.eq(0), left.eq(0), is_write.eq(words.write)]
-                    m.next = "ASK"
-                with m.Elif(chooses_write):
-                    m.d.sync += [length.eq(write.aw_len), left.eq(write.aw_len), is_write.eq(1), wrote.eq(1)]
-                    m.next = "ASK"
-                with m.Elif(read.ar_valid):
-                    m.d.sync += [length.eq(read.ar_len), left.eq(read.ar_len), is_write.eq(0), wrote.eq(0)]
-                    m.d.sync += read.r_id.eq(read.ar_id)
-                    m.next = "ASK"
-            with m.State("ASK"):
-                inside = end <= self._memory_bytes
-                m.d.comb += memory.valid.eq(inside)
-                m.d.sync += [read.r_resp.eq(Mux(inside, 0, DECERR)), write.b_resp.eq(Mux(inside, 0, DECERR))]
-                with m.If(~inside | memory.ready):
-                    m.next = "MOVE"
-            with m.State("MOVE"):
-                outside = read.r_resp != 0
-                moves = Signal()
-                with m.If(is_write):
-                    given = Mux(is_word, 1, write.w_valid)
-                    m.d.comb += [
-                        memory.write_valid.eq(given & ~outside),
-                        write.w_ready.eq(~is_word & (memory.write_ready | outside)),
-                        moves.eq(given & (memory.write_ready | outside)),
-                    ]
-                with m.Else():
-                    arrived = memory.read.valid | outside
-                    m.d.comb += [
-                        read.r_valid.eq(~is_word & arrived),
-                        memory.read.ready.eq(is_word | read.r_ready),
-                        moves.eq(arrived & (is_word | read.r_ready)),
-                    ]
-                with m.If(moves):
-                    m.d.sync += left.eq(left - 1)
-                    with m.If(left == 0):
-                        m.d.comb += words.done.eq(is_word)
-                        with m.If(is_write & ~is_word):
-                            m.next = "RESPOND"
-                        with m.Else():
-                            m.next = "IDLE"
+            self._choose(m, burst)
+            self._move(m, burst)
             with m.State("RESPOND"):
-                m.d.comb += write.b_valid.eq(1)
-                with m.If(write.b_ready):
+                m.d.comb += self.axi_write.b_valid.eq(1)
+                with m.If(self.axi_write.b_ready):
                     m.next = "IDLE"
         return m
+
+    def _connect(self, m: Module, burst: _Burst) -> None:
+        """What needs no state. A word of the link is in one lane of a beat."""
+        read, write, words, memory = self.axi_read, self.axi_write, self.words, self.memory
+        lane, lanes = burst.address[2 : burst.beat_bits], self._params.bus_bytes // 4
+        m.d.comb += [
+            memory.is_write.eq(burst.is_write),
+            memory.address.eq(burst.beat << burst.beat_bits),
+            memory.length.eq(burst.length),
+            memory.write_data.eq(Mux(burst.is_word, words.write_data.replicate(lanes), write.w_data)),
+            memory.write_strobe.eq(Mux(burst.is_word, 0xF << (lane << 2), write.w_strb)),
+            read.r_data.eq(memory.read.payload),
+            read.r_last.eq(burst.left == 0),
+            words.read_data.eq(memory.read.payload.word_select(lane, 32)),
+        ]
+
+    def _choose(self, m: Module, burst: _Burst) -> None:
+        """Take a burst, and ask the memory for it if the memory has it."""
+        read, write, words = self.axi_read, self.axi_write, self.words
+        wrote = Signal()  # the last burst of the accelerator was a write
+        with m.State("IDLE"):
+            chooses_write = write.aw_valid & ~(read.ar_valid & wrote)
+            m.d.comb += [write.aw_ready.eq(~words.valid & chooses_write), read.ar_ready.eq(~words.valid & ~chooses_write)]
+            with m.If(words.valid):
+                burst.begin(m, words.address, 0, words.write, is_word=1)
+            with m.Elif(chooses_write):
+                burst.begin(m, write.aw_addr, write.aw_len, 1)
+                m.d.sync += wrote.eq(1)
+            with m.Elif(read.ar_valid):
+                burst.begin(m, read.ar_addr, read.ar_len, 0)
+                m.d.sync += [wrote.eq(0), read.r_id.eq(read.ar_id)]
+        with m.State("ASK"):
+            inside = (burst.beat + burst.length + 1) << burst.beat_bits <= self._memory_bytes
+            m.d.comb += self.memory.valid.eq(inside)
+            m.d.sync += [read.r_resp.eq(Mux(inside, 0, DECERR)), write.b_resp.eq(Mux(inside, 0, DECERR))]
+            with m.If(~inside | self.memory.ready):
+                m.next = "MOVE"
+
+    def _move(self, m: Module, burst: _Burst) -> None:
+        """Beat by beat, between the memory and who asked. What is outside the memory reads as anything, and is not written."""
+        read, write, words, memory = self.axi_read, self.axi_write, self.words, self.memory
+        moves = Signal()
+        with m.State("MOVE"):
+            outside = read.r_resp != 0
+            with m.If(burst.is_write):
+                given = burst.is_word | write.w_valid
+                taken = memory.write_ready | outside
+                m.d.comb += [
+                    memory.write_valid.eq(given & ~outside),
+                    write.w_ready.eq(~burst.is_word & taken),
+                    moves.eq(given & taken),
+                ]
+            with m.Else():
+                given = memory.read.valid | outside
+                taken = burst.is_word | read.r_ready
+                m.d.comb += [
+                    read.r_valid.eq(~burst.is_word & given),
+                    memory.read.ready.eq(taken),
+                    moves.eq(given & taken),
+                ]
+            with m.If(moves):
+                m.d.sync += burst.left.eq(burst.left - 1)
+            with m.If(moves & (burst.left == 0)):
+                m.d.comb += words.done.eq(burst.is_word)
+                with m.If(burst.is_write & ~burst.is_word):
+                    m.next = "RESPOND"
+                with m.Else():
+                    m.next = "IDLE"
+
+
+class _Burst:
+    """The burst at hand: ``beat``, its first, of the memory's beats; ``length`` + 1 beats, of which ``left`` + 1 are left."""
+
+    def __init__(self, address_bits: int, data_bytes: int) -> None:
+        self.beat_bits = (data_bytes - 1).bit_length()
+        self.address = Signal(address_bits)
+        self.beat = self.address[self.beat_bits :]
+        self.length, self.left = Signal(8), Signal(8)
+        self.is_write, self.is_word = Signal(), Signal()
+
+    def begin(self, m: Module, address: Value, length: Value | int, is_write: Value | int, *, is_word: int = 0) -> None:
+        """Keep it, and ask the memory next."""
+        m.d.sync += [self.address.eq(address), self.length.eq(length), self.left.eq(length)]
+        m.d.sync += [self.is_write.eq(is_write), self.is_word.eq(is_word)]
+        m.next = "ASK"

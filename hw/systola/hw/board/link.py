@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
 from amaranth.lib.memory import Memory
@@ -40,8 +40,8 @@ class Link(Block):
         self._memory_bytes = memory_bytes
         self._clock_hz = clock_hz
         super().__init__({
-            "received": In(stream.Signature(8)),
-            "sent": Out(stream.Signature(8)),
+            "received": In(stream.Signature(unsigned(8))),
+            "sent": Out(stream.Signature(unsigned(8))),
             "registers": Out(WordSignature(ADDRESS_BITS)),
             "memory": Out(WordSignature(32)),
             "working": Out(1),
@@ -159,7 +159,8 @@ class _LinkParts:
             span.eq(Mux(self.operation == Operation.DIGEST, (self.last + 1) * BLOCK_BYTES, (self.last + 1) * WORD_BYTES)),
             end.eq(self.address + span),
         ]
-        limit = Mux(of_memory, self._memory_bytes, Mux(self.operation == Operation.INFO, WORD_BYTES * len(Info), 1 << ADDRESS_BITS))
+        others = Mux(self.operation == Operation.INFO, WORD_BYTES * len(Info), 1 << ADDRESS_BITS)
+        limit = Mux(of_memory, self._memory_bytes, others)
         with m.State("DECIDE"):
             m.d.comb += self.seal.start.eq(1)
             m.d.sync += [self.word.eq(0), self.at.eq(self.address), self.outcome.eq(Outcome.DONE)]

@@ -1,4 +1,4 @@
-"""Dividers of ECP5's PLL (FPGA-TN-02200), for a clock from a board's oscillator, and the same clock a quarter of a period later."""
+"""Dividers of ECP5's PLL (FPGA-TN-02200): a clock from a board's oscillator, and the same clock a quarter of a period later."""
 
 from __future__ import annotations
 

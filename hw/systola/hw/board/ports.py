@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from amaranth.hdl import unsigned
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out, Signature
 
@@ -34,5 +35,5 @@ class BurstSignature(Signature):
         super().__init__({
             "valid": Out(1), "ready": In(1), "is_write": Out(1), "address": Out(address_bits), "length": Out(8),
             "write_valid": Out(1), "write_ready": In(1), "write_data": Out(8 * data_bytes), "write_strobe": Out(data_bytes),
-            "read": In(stream.Signature(8 * data_bytes)),
+            "read": In(stream.Signature(unsigned(8 * data_bytes))),
         })  # fmt: skip

@@ -5,8 +5,8 @@ The computer asks with a *request*, and the board answers each, in order::
     request: operation (1 byte), number of words - 1 (1 byte), address (4 bytes), words of a write (4 bytes each), CRC-32
     answer:  outcome (1 byte), words of a read (4 bytes each), CRC-32
 
-Numbers are little-endian, lowest byte first. The CRC is that of Ethernet and zlib, over all bytes before it. A request is done only
-once it is whole and its CRC is right. Bytes that stop in the middle of a request are forgotten after QUIET_SECONDS.
+Numbers are little-endian, lowest byte first. The CRC is that of Ethernet and zlib, over all bytes before it. A request is done
+only once it is whole and its CRC is right. Bytes that stop in the middle of a request are forgotten after QUIET_SECONDS.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 __all__ = [
-    "BAUD", "BLOCK_BYTES", "CRC_BYTES", "HEADER_BYTES", "MAGIC", "MEMORY_ADDRESS", "MOST_WORDS", "QUIET_SECONDS", "RECEIVE_BYTES", "VERSION",
-    "WORD_BYTES", "Info", "Operation", "Outcome", "answer_words", "carries_words",
+    "BAUD", "BLOCK_BYTES", "CRC_BYTES", "HEADER_BYTES", "MAGIC", "MEMORY_ADDRESS", "MOST_WORDS", "QUIET_SECONDS",
+    "RECEIVE_BYTES", "VERSION", "WORD_BYTES", "Info", "Operation", "Outcome", "answer_words", "carries_words",
 ]  # fmt: skip
 
 BAUD = 1_000_000

@@ -88,8 +88,8 @@ class SdramSignature(Signature):
 
 
 class SdramController(Block):
-    """``bursts`` → ``pins``. A row is opened for a burst and closed after it; a refresh that is due goes first, in the middle of a burst
-    too. Words are read and written one by one, one a cycle while a row is open.
+    """``bursts`` → ``pins``. A row is opened for a burst and closed after it; a refresh that is due goes first, in the middle
+    of a burst too. Words are read and written one by one, one a cycle while a row is open.
 
     Raises ConfigError for a clock that the part cannot have.
     """
@@ -97,7 +97,8 @@ class SdramController(Block):
     def __init__(self, part: SdramPart, data_bytes: int, clock_hz: float, power_up: float | None = None) -> None:
         if clock_hz > part.most_hz:
             raise ConfigError(
-                f"the board's memory is driven with {part.most_hz / 1e6:g} MHz at most, not {clock_hz / 1e6:g}: give a lower clock"
+                f"the board's memory is driven with {part.most_hz / 1e6:g} MHz at most, not {clock_hz / 1e6:g}: give a lower "
+                "clock with --clock"
             )
         self._part = part
         self._clock_hz = clock_hz
@@ -256,12 +257,13 @@ class _SdramState:
                 pins.write_data.eq(bursts.write_data.word_select(self.part_of_beat, self.part.data_bits)),
                 self.reads.eq(able & ~self.is_write & ~self.due),
             ]
-            with m.If((self.left == 0) | ends | self.due):
-                with m.If((self.timer == 0) & (self.row_timer == 0) & (self.write_timer == 0)):
-                    self._precharge(m)
-                    m.d.sync += ends.eq(0)
-                    m.next = "IDLE"
-            with m.Elif(able):
+            leaves = (self.left == 0) | ends | self.due
+            may_leave = (self.timer == 0) & (self.row_timer == 0) & (self.write_timer == 0)
+            with m.If(leaves & may_leave):
+                self._precharge(m)
+                m.d.sync += ends.eq(0)
+                m.next = "IDLE"
+            with m.Elif(able & ~leaves):
                 with m.If(self.is_write):
                     m.d.comb += [pins.command.eq(Command.WRITE), pins.mask.eq(~strobes)]
                     m.d.comb += bursts.write_ready.eq(self.part_of_beat == self.beat_words - 1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.back import verilog
-from amaranth.hdl import Cat, ClockSignal, Instance, IOPort, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, ClockSignal, Elaboratable, Instance, IOPort, Module, ResetSignal, Signal
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.fifo import SyncFIFOBuffered
-from amaranth.lib.wiring import Elaboratable, In, connect
+from amaranth.lib.wiring import In, connect
 
 from systola.hw.board.boards import Board
 from systola.hw.board.hub import Hub

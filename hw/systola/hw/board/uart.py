@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import stream
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -39,9 +39,8 @@ class UartReceiver(Block):
         m.submodules.synchronizer = FFSynchronizer(self.line, line, init=1)
         timer, bits, left = Signal(range(2 * self._cycles)), Signal(8), Signal(range(10))
         m.d.comb += self.data.eq(bits)
-        with m.If(left == 0):
-            with m.If(~line):
-                m.d.sync += [left.eq(9), timer.eq(self._cycles + self._cycles // 2 - 1)]
+        with m.If(left == 0), m.If(~line):
+            m.d.sync += [left.eq(9), timer.eq(self._cycles + self._cycles // 2 - 1)]
         with m.Elif(timer != 0):
             m.d.sync += timer.eq(timer - 1)
         with m.Else():
@@ -58,16 +57,15 @@ class UartTransmitter(Block):
 
     def __init__(self, cycles: int) -> None:
         self._cycles = cycles
-        super().__init__({"bytes": In(stream.Signature(8)), "line": Out(1, init=1)})
+        super().__init__({"bytes": In(stream.Signature(unsigned(8))), "line": Out(1, init=1)})
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """A shift register that fills with stop bits."""
         m = Module()
         timer, bits, left = Signal(range(self._cycles)), Signal(10, init=0x3FF), Signal(range(11))
         m.d.comb += [self.line.eq(bits[0]), self.bytes.ready.eq(left == 0)]
-        with m.If(left == 0):
-            with m.If(self.bytes.valid):
-                m.d.sync += [bits.eq(Cat(0, self.bytes.payload, 1)), left.eq(10), timer.eq(self._cycles - 1)]
+        with m.If(left == 0), m.If(self.bytes.valid):
+            m.d.sync += [bits.eq(Cat(0, self.bytes.payload, 1)), left.eq(10), timer.eq(self._cycles - 1)]
         with m.Elif(timer != 0):
             m.d.sync += timer.eq(timer - 1)
         with m.Else():
