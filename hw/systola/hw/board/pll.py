@@ -12,7 +12,9 @@ VCO_HZ = (400e6, 800e6)
 BEST_VCO_HZ = 600e6
 LEAST_PHASE_DETECTOR_HZ = 3.125e6
 MOST_DIVIDER = 128
-MOST_DEVIATION = 0.01
+MOST_DEVIATION = 0.05
+"""Of what is asked for; what comes out is what is reported."""
+
 PHASE_STEPS = 8
 """Phases are set in eighths of the VCO's period."""
 

@@ -70,6 +70,14 @@ class SdramPart:
         """Bytes of the whole memory."""
         return (self.data_bits // 8) << (self.row_bits + self.column_bits + self.bank_bits)
 
+    def check_clock(self, clock_hz: float) -> None:
+        """Raise ConfigError for a clock that the part cannot have here."""
+        if clock_hz > self.most_hz:
+            raise ConfigError(
+                f"the board's memory is driven with {self.most_hz / 1e6:g} MHz at most, not {clock_hz / 1e6:g}: give a lower "
+                "clock with --clock"
+            )
+
     def cycles(self, nanoseconds: float, clock_hz: float) -> int:
         """Clock cycles that last as long or longer, at least one."""
         return max(1, ceil(nanoseconds * clock_hz / 1e9 - 1e-9))
@@ -90,16 +98,9 @@ class SdramSignature(Signature):
 class SdramController(Block):
     """``bursts`` → ``pins``. A row is opened for a burst and closed after it; a refresh that is due goes first, in the middle
     of a burst too. Words are read and written one by one, one a cycle while a row is open.
-
-    Raises ConfigError for a clock that the part cannot have.
     """
 
     def __init__(self, part: SdramPart, data_bytes: int, clock_hz: float, power_up: float | None = None) -> None:
-        if clock_hz > part.most_hz:
-            raise ConfigError(
-                f"the board's memory is driven with {part.most_hz / 1e6:g} MHz at most, not {clock_hz / 1e6:g}: give a lower "
-                "clock with --clock"
-            )
         self._part = part
         self._clock_hz = clock_hz
         self._beat_words = 8 * data_bytes // part.data_bits

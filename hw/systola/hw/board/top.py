@@ -37,8 +37,6 @@ class BoardTop(Elaboratable):
 
     ``reset`` resets all but memory contents while 1. ``lamps``: 0 blinks, 1 to 3 are STATUS's BUSY, DONE and FAULT, 4 is on while
     the link has a request; the others stay off. ``keep_running`` stays 1. ``baud``: of the serial line.
-
-    Raises ConfigError for a clock that PLL, memory or serial line cannot have.
     """
 
     def __init__(self, params: Params, board: Board, pll: Pll, *, baud: int = BAUD) -> None:
@@ -108,6 +106,11 @@ def board_pll(board: Board, clock_mhz: float | None = None) -> Pll:
 
 
 def emit_board(params: Params, board: Board, pll: Pll, *, baud: int = BAUD) -> str:
-    """The Verilog of a board's top module, BOARD_MODULE, without the accelerator's. Raises ConfigError as BoardTop does."""
+    """The Verilog of a board's top module, BOARD_MODULE, without the accelerator's.
+
+    Raises ConfigError for a clock that memory or serial line cannot have.
+    """
+    board.sdram.check_clock(pll.clock_hz)
+    bit_cycles(pll.clock_hz, baud)
     top = BoardTop(params, board, pll, baud=baud)
     return str(verilog.convert(top, name=BOARD_MODULE, ports=list(top.ports.values()), emit_src=False))
