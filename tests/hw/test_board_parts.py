@@ -75,7 +75,7 @@ def test_bytes_over_a_line(off: int) -> None:
 
 def test_clocks_of_lines() -> None:
     assert bit_cycles(50e6, 1_000_000) == 50
-    with pytest.raises(ConfigError, match="2.6 MHz cannot be divided to 1000000 baud"):
+    with pytest.raises(ConfigError, match=r"2\.6 MHz cannot be divided to 1000000 baud"):
         bit_cycles(2.6e6, 1_000_000)
 
 

@@ -41,8 +41,8 @@ class Pll:
 
     @property
     def phase(self) -> int:
-        """Whole VCO periods of the clock's phase: half a period, so that one beside it may be earlier or later."""
-        return self.output // 2 - 1 if self.output > 1 else 0
+        """Whole VCO periods of the clock's phase: half a period or less, so that one beside it may be earlier or later."""
+        return (self.output - 1) // 2
 
     @property
     def quarter(self) -> tuple[int, int]:

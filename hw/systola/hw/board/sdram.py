@@ -97,15 +97,13 @@ class SdramSignature(Signature):
 
 class SdramController(Block):
     """``bursts`` → ``pins``. A row is opened for a burst and closed after it; a refresh that is due goes first, in the middle
-    of a burst too. Words are read and written one by one, one a cycle while a row is open.
-    """
+    of a burst too. Words are read and written one by one, one a cycle while a row is open."""
 
-    def __init__(self, part: SdramPart, data_bytes: int, clock_hz: float, power_up: float | None = None) -> None:
+    def __init__(self, part: SdramPart, data_bytes: int, clock_hz: float) -> None:
         self._part = part
         self._clock_hz = clock_hz
         self._beat_words = 8 * data_bytes // part.data_bits
         self._data_bytes = data_bytes
-        self._power_up = part.power_up if power_up is None else power_up
         super().__init__({
             "bursts": In(BurstSignature((part.size_bytes - 1).bit_length(), data_bytes)),
             "pins": Out(SdramSignature(part)),
@@ -129,7 +127,7 @@ class _SdramState:
         self.part, self.clock_hz = part, clock_hz
         self.pins, self.bursts = controller.pins, controller.bursts
         self.beat_words, self.data_bytes = controller._beat_words, controller._data_bytes
-        self.start_cycles = part.cycles(controller._power_up, clock_hz)
+        self.start_cycles = part.cycles(part.power_up, clock_hz)
         word_bits = part.row_bits + part.bank_bits + part.column_bits
         self.timer = Signal(range(max(self.start_cycles, 1 << 8)))  # cycles until the next command may be given
         self.row_timer, self.write_timer = Signal(8), Signal(8)  # until the row may be closed

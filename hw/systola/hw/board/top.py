@@ -36,8 +36,7 @@ class BoardTop(Elaboratable):
     """The top module; its ports are those of ``board.ports``, in ``ports`` by name.
 
     ``reset`` resets all but memory contents while 1. ``lamps``: 0 blinks, 1 to 3 are STATUS's BUSY, DONE and FAULT, 4 is on while
-    the link has a request; the others stay off. ``keep_running`` stays 1. ``baud``: of the serial line.
-    """
+    the link has a request; the others stay off. ``keep_running`` stays 1. ``baud``: of the serial line."""
 
     def __init__(self, params: Params, board: Board, pll: Pll, *, baud: int = BAUD) -> None:
         self._params = params
