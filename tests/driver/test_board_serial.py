@@ -154,7 +154,7 @@ def refusal(outcome: int) -> Callable[[bytes], bytes]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda answer: answer[:0], r"no answer on the port \(INFO\): is it the board's port, and is a bitstream of `systola synth"),
+        (lambda answer: answer[:0], r"no answer on the port \(INFO\): is it the board's port, and is a bitstream"),
         (lambda answer: answer[:7], "no answer on the port"),
         (lambda answer: answer[:2] + b"\0" + answer[3:], "arrived damaged: the line loses or changes bytes"),
         (refusal(Outcome.DAMAGED), "refuses: a request arrived damaged"),

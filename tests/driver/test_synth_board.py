@@ -84,9 +84,9 @@ def test_every_port_has_its_pins(name: str) -> None:
     sites = dict(re.findall(r'LOCATE COMP "(\S+)" SITE "(\w+)";', text))
     assert len(set(sites.values())) == len(sites) == 52
     known = {"clock": "G2", "reset": "R1", "receive": "M1", "transmit": "L4", "lamps[0]": "B2", "lamps[7]": "H3",
-             "keep_running": "L2", "sdram_clock": "F19", "sdram_select_n": "P20", "sdram_we_n": "T20", "sdram_cas_n": "T19", "sdram_ras_n": "R20",
-             "sdram_address[10]": "N19", "sdram_bank[1]": "N20", "sdram_mask[0]": "U19", "sdram_data[0]": "J16",
-             "sdram_data[15]": "J17"}  # fmt: skip
+             "keep_running": "L2", "sdram_clock": "F19", "sdram_select_n": "P20", "sdram_we_n": "T20", "sdram_cas_n": "T19",
+             "sdram_ras_n": "R20", "sdram_address[10]": "N19", "sdram_bank[1]": "N20", "sdram_mask[0]": "U19",
+             "sdram_data[0]": "J16", "sdram_data[15]": "J17"}  # fmt: skip
     assert {port: sites[port] for port in known} == known
     assert 'FREQUENCY PORT "clock" 25 MHZ;' in text
     assert 'IOBUF PORT "sdram_data[3]" DRIVE=4 IO_TYPE=LVCMOS33 PULLMODE=NONE SLEWRATE=FAST;' in text
