@@ -38,9 +38,7 @@ class ModelledBoard:
     def end(self) -> str:
         """End the simulation; what it said: nothing, unless a rule was broken."""
         self.process.terminate()
-        assert self.process.stdout is not None
-        said = self.process.stdout.read()
-        self.process.wait()
+        said, _ = self.process.communicate()
         return said
 
 
