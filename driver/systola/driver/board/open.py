@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from systola.driver.board.serial_board import open_serial
 from systola.driver.board.uio import open_uio
 from systola.driver.bridge.client import BridgeDevice
 from systola.driver.device import Device
@@ -13,14 +14,20 @@ from systola.hw.params import Params
 
 __all__ = ["BOARD_HELP", "open_board"]
 
-BOARD_HELP = "uio (the node called systola), uio0, …, a bitstream NAME.bit with NAME.hwh (PYNQ), or the folder of a bridge"
+SERIAL = "serial:"
+BOARD_HELP = (
+    "uio (the node called systola), uio0, …, a bitstream NAME.bit with NAME.hwh (PYNQ), serial:PORT (a board of synth --board), "
+    "or the folder of a bridge"
+)
 
 
 def open_board(board: str, params: Params, used_bytes: int, *, root: Path = Path("/")) -> Device:
     """The device that ``board`` names, as BOARD_HELP says, with memory for ``used_bytes``; ``root`` holds /dev and /sys.
 
-    Raises ConfigError for what names none, else as open_uio, open_pynq and BridgeDevice do.
+    Raises ConfigError for what names none, else as open_uio, open_pynq, open_serial and BridgeDevice do.
     """
+    if board.startswith(SERIAL):
+        return open_serial(board.removeprefix(SERIAL), used_bytes)
     path = Path(board)
     if path.suffix == ".bit":
         from systola.driver.board.pynq import open_pynq  # noqa: PLC0415 - what it imports is slow, and for such boards only

@@ -19,8 +19,9 @@ __all__ = ["achieved_clock", "remember"]
 
 
 def remember(report: SynthesisReport) -> None:
-    """Keep the report in the cache, for ``achieved_clock`` by the device's name: the last one of an accelerator's Verilog."""
-    if report.fmax_mhz is None:
+    """Keep the report in the cache, for ``achieved_clock`` by the device's name: the last one of an accelerator's Verilog.
+    What is on a board is not the device's own."""
+    if report.fmax_mhz is None or report.board:
         return
     place = _place(report.verilog, report.device)
     try:
@@ -48,6 +49,8 @@ def achieved_clock(params: Params, device: str, accel: str, progress: Progress |
         _check_same(report, params.config, device)
     if report.fmax_mhz is None:
         raise ConfigError(f"{device} has no clock: the accelerator was not routed there ({report.unplaced_reason})")
+    if report.board and report.asked_mhz is not None and report.met:
+        return report.asked_mhz, clock_text(report)
     return report.fmax_mhz, clock_text(report)
 
 

@@ -25,35 +25,57 @@ SECONDS_BETWEEN_LINES = 10.0
 
 Accel = Annotated[str, typer.Option(help="tiny, small, base, tall, wide, large, or the path of an accelerator.toml.")]
 Device = Annotated[
-    str,
+    str | None,
     typer.Option(help="ecp5-25k, ecp5-45k or ecp5-85k to place and route; xc7, gowin or ice40 to count resources."),
 ]
+OnBoard = Annotated[
+    str | None,
+    typer.Option("--board", help="For a board, with its pins, memory and serial port: ulx3s-25f, ulx3s-45f or ulx3s-85f."),
+]
 Seeds = Annotated[int, typer.Option(help="Place and route with this many seeds, and keep the best.", min=1, max=100)]
-Clock = Annotated[str | None, typer.Option(help="Clock to try for: 120 (MHz) or 120MHz; default: the description's.")]
-Speed = Annotated[int, typer.Option(help="Speed grade of ECP5: 6, 7 or 8, the fastest.")]
+Clock = Annotated[
+    str | None, typer.Option(help="Clock to try for: 120 (MHz) or 120MHz; default: the description's, or the board's.")
+]
+Speed = Annotated[int | None, typer.Option(help="Speed grade of ECP5: 6, 7 or 8, the fastest and default; a board has its own.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print synthesis.json instead of the tables.")]
 
 
 def synth_command(
-    accel: Accel, device: Device, output: Output, seeds: Seeds = 1, clock: Clock = None, speed: Speed = 8, json: Json = False
-) -> None:
-    """Synthesize the accelerator for an FPGA; on ECP5, place and route it. Exit status 1 if it does not fit."""
+    accel: Accel, output: Output, device: Device = None, board: OnBoard = None, seeds: Seeds = 1, clock: Clock = None,
+    speed: Speed = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Synthesize the accelerator for an FPGA; on ECP5, place and route it. Exit status 1 if it does not fit, or misses
+    a board's clock."""
     from systola.driver.synth.clock import remember
-    from systola.driver.synth.flow import synthesize_accelerator
+    from systola.driver.synth.devices import SPEED_GRADES
+    from systola.driver.synth.flow import synthesize_accelerator, synthesize_for_board
     from systola.driver.synth.output import write_synthesis
     from systola.hw.config import load_config
     from systola.hw.params import Params
     from systola.reports.files import output_folder
+    from systola.reports.synthesis.text import missed_clock
 
+    if (device is None) == (board is None):
+        raise ConfigError("give either a device (--device ecp5-85k, for instance) or a board (--board ulx3s-85f)")
+    if board is not None and speed is not None:
+        raise ConfigError("--speed goes with --device: a board's FPGA has the speed grade that it has")
     params, clock_mhz = Params(load_config(accel)), None if clock is None else parse_clock(clock)
     with _progress() as notify:
-        result = synthesize_accelerator(params, device, seeds=seeds, clock_mhz=clock_mhz, speed=speed, progress=notify)
+        if board is not None:
+            result = synthesize_for_board(params, board, seeds=seeds, clock_mhz=clock_mhz, progress=notify)
+        else:
+            grade = SPEED_GRADES[-1] if speed is None else speed
+            result = synthesize_accelerator(
+                params, device or "", seeds=seeds, clock_mhz=clock_mhz, speed=grade, progress=notify
+            )
         files = write_synthesis(result, output_folder(output))
         remember(result.report)
     _print(result.report, files, json)
     if result.report.fits is False:
         raise SystolaError(_failure(result.report))
+    if result.report.board and not result.report.met:
+        raise SystolaError(missed_clock(result.report))
 
 
 def parse_clock(text: str) -> float:

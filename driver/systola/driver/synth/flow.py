@@ -12,6 +12,7 @@ from systola.driver.synth.design import Design
 from systola.driver.synth.devices import SPEED_GRADES, Target, find_target
 from systola.driver.synth.names import TOP_UNIT, unit_of
 from systola.driver.synth.nextpnr import Placed, pack_bitstream, place_and_route
+from systola.driver.synth.placement import Placement, board_placement
 from systola.driver.synth.reading import read_failure, read_route, read_shortages
 from systola.driver.synth.tools import ECPPACK, NEXTPNR, YOSYS, find_tool
 from systola.driver.synth.yosys import Netlist, synthesize, wrap
@@ -29,7 +30,7 @@ from systola.reports.synthesis.schema import (
 from systola.sim.rtl.build import verilog_of
 from systola.sim.rtl.cache import Progress
 
-__all__ = ["BITSTREAM", "Synthesized", "synthesize_accelerator", "unit_cells", "verilog_name"]
+__all__ = ["BITSTREAM", "Synthesized", "synthesize_accelerator", "synthesize_for_board", "unit_cells", "verilog_name"]
 
 BITSTREAM = "systola.bit"
 MOST_SEEDS = 100
@@ -66,9 +67,26 @@ def synthesize_accelerator(
     ``clock_mhz``: what place and route tries to reach; None: the description's. A design that is too large, or is not routed, is
     no exception: the report says so. Raises ConfigError for what is not there, ToolError for tools that are missing or fail.
     """
-    target = find_target(device)
     asked = params.config.clock.frequency_mhz if clock_mhz is None else clock_mhz
     _check(seeds, asked, speed)
+    return _synthesize(params, Placement(find_target(device), speed, asked), seeds, progress)
+
+
+def synthesize_for_board(
+    params: Params, board: str, *, seeds: int = 1, clock_mhz: float | None = None, progress: Progress | None = None
+) -> Synthesized:
+    """Synthesize an accelerator with all that a board needs around it; place and route it on the board's pins.
+
+    ``clock_mhz``: what the board's PLL makes, or nearly; None: the board's own. A design that is too large, is not routed or
+    misses that clock is no exception: the report says so, and there is no bitstream. Raises ConfigError for what is not there,
+    ToolError for tools that are missing or fail.
+    """
+    _check(seeds, 1 if clock_mhz is None else clock_mhz, SPEED_GRADES[-1])
+    return _synthesize(params, board_placement(params, board, clock_mhz), seeds, progress)
+
+
+def _synthesize(params: Params, placement: Placement, seeds: int, progress: Progress | None) -> Synthesized:
+    target = placement.target
     versions = dict(find_tool(where).version.split() for where in ((YOSYS, NEXTPNR, ECPPACK) if target.placed else (YOSYS,)))
     verilog = verilog_of(params, progress=progress)
     netlist = synthesize(verilog, TOP_MODULE, target.family, progress)
@@ -76,6 +94,7 @@ def synthesize_accelerator(
         accelerator=params.config.model_dump(mode="json"),
         verilog=verilog_name(verilog),
         device=target.name,
+        board=placement.board,
         family=target.family.name,
         versions=versions,
         synthesis_seconds=netlist.facts.seconds,
@@ -83,10 +102,11 @@ def synthesize_accelerator(
     )
     if not target.placed:
         return Synthesized(report.model_copy(update={"unplaced_reason": "resources only"}), netlist)
-    report = report.model_copy(update={"part": f"{target.part}, {target.package}, speed {speed}", "asked_mhz": asked})
+    part = f"{target.part}, {target.package}, speed {placement.speed}"
+    report = report.model_copy(update={"part": part, "asked_mhz": placement.asked_mhz})
     if report.short:
         return Synthesized(report.model_copy(update={"fits": False, "unplaced_reason": "too large"}), netlist)
-    return _place(report, netlist, target, speed, asked, range(1, seeds + 1), progress)
+    return _place(report, netlist, placement, range(1, seeds + 1), progress)
 
 
 def _check(seeds: int, clock_mhz: float, speed: int) -> None:
@@ -150,11 +170,14 @@ def _too_few(total: Counts, target: Target) -> list[Short]:
 
 
 def _place(
-    report: SynthesisReport, netlist: Netlist, target: Target, speed: int, asked: float, seeds: range, progress: Progress | None
+    report: SynthesisReport, netlist: Netlist, placement: Placement, seeds: range, progress: Progress | None
 ) -> Synthesized:
-    wrapped = wrap(netlist, progress)
+    target, speed, asked = placement.target, placement.speed, placement.asked_mhz
+    wrapped = wrap(netlist, placement.around, progress)
     harness = target.family.count(json.loads((wrapped / "cells.json").read_text(encoding="utf-8")))
-    runs = tuple(place_and_route(wrapped, target, speed, asked, seed, progress) for seed in seeds)
+    runs = tuple(
+        place_and_route(wrapped, target, speed, asked, seed, progress, constraints=placement.constraints) for seed in seeds
+    )
     results = [_result(run) for run in runs]
     report = report.model_copy(update={"harness": harness, "seeds": results})
     routed = [(result.route.fmax_mhz, run) for result, run in zip(results, runs, strict=True) if result.route is not None]
@@ -163,7 +186,10 @@ def _place(
         failed = {"fits": False, "short": short, "unplaced_reason": "too large" if short else "every seed failed"}
         return Synthesized(report.model_copy(update=failed), netlist, runs)
     fmax, best = max(routed, key=lambda pair: pair[0])
-    update = {"fits": True, "fmax_mhz": fmax, "best_seed": best.seed, "bitstream": BITSTREAM}
+    update: dict[str, Any] = {"fits": True, "fmax_mhz": fmax, "best_seed": best.seed}
+    if placement.board and fmax < asked:  # it would not work there
+        return Synthesized(report.model_copy(update=update), netlist, runs, best)
+    update["bitstream"] = BITSTREAM
     return Synthesized(report.model_copy(update=update), netlist, runs, best, pack_bitstream(best, progress))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["HARNESS_INSTANCE", "HARNESS_MODULE", "Port", "harness_verilog"]
+__all__ = ["HARNESS_INSTANCE", "HARNESS_MODULE", "Port", "black_box", "harness_verilog"]
 
 HARNESS_MODULE = "systola_harness"
 HARNESS_INSTANCE = "accelerator"
@@ -32,7 +32,7 @@ class Port:
 
 
 def harness_verilog(module: str, ports: list[Port], clock: str = "clk") -> str:
-    """The harness, and ``module`` as a black box."""
+    """The harness. What ``module`` is, it does not say."""
     inputs = [port for port in ports if port.is_input and port.name != clock]
     outputs = [port for port in ports if not port.is_input]
     driven, seen = sum(port.bits for port in inputs), sum(port.bits for port in outputs)
@@ -48,11 +48,14 @@ def harness_verilog(module: str, ports: list[Port], clock: str = "clk") -> str:
         *_fold(seen),
         f"  {module} {HARNESS_INSTANCE}({', '.join(connections)});",
         "endmodule",
-        "(* blackbox *)",
-        f"module {module}({', '.join(_declaration(port) for port in ports)});",
-        "endmodule",
     ]
     return "\n".join(lines) + "\n"
+
+
+def black_box(module: str, ports: list[Port]) -> str:
+    """A module without its content."""
+    declared = ", ".join(_declaration(port) for port in ports)
+    return f"(* blackbox *)\nmodule {module}({declared});\nendmodule\n"
 
 
 def _slices(ports: list[Port], vector: str) -> Iterator[str]:

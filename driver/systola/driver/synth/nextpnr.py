@@ -14,8 +14,9 @@ from systola.driver.synth.process import run_tool
 from systola.driver.synth.tools import ECPPACK, NEXTPNR, find_tool
 from systola.sim.rtl.cache import Progress, tell
 
-__all__ = ["ERROR", "Placed", "pack_bitstream", "place_and_route"]
+__all__ = ["ERROR", "LPF", "Placed", "pack_bitstream", "place_and_route"]
 
+LPF = "pins.lpf"
 ERROR = re.compile(r"^ERROR: (.*)$", re.MULTILINE)
 """How nextpnr says that it cannot."""
 
@@ -48,9 +49,18 @@ class Placed:
 
 
 def place_and_route(
-    wrapped: Path, target: Target, speed: int, clock_mhz: float, seed: int, progress: Progress | None = None
+    wrapped: Path,
+    target: Target,
+    speed: int,
+    clock_mhz: float,
+    seed: int,
+    progress: Progress | None = None,
+    *,
+    constraints: str = "",
 ) -> Placed:
     """Place and route ``harness.json`` of the folder ``wrapped``; from the cache where the same nextpnr did it before.
+
+    ``constraints``: an LPF file's text, with a pin for every port; without it, any pins are taken.
 
     A design that does not fit or cannot be routed is no exception: ``status`` says so, and is kept too. Raises ToolError if
     nextpnr is not installed or does not start.
@@ -58,7 +68,7 @@ def place_and_route(
     tool = find_tool(NEXTPNR)
     options = [
         target.flag, "--package", target.package, "--speed", str(speed), "--freq", f"{clock_mhz:g}", "--seed", str(seed),
-        "--router", "router1", "--lpf-allow-unconstrained", "--timing-allow-fail",
+        "--router", "router1", *(("--lpf", LPF) if constraints else ("--lpf-allow-unconstrained",)), "--timing-allow-fail",
     ]  # fmt: skip
 
     def on_line(line: str) -> None:
@@ -69,6 +79,7 @@ def place_and_route(
 
     def make(folder: Path) -> None:
         (folder / "harness.json").write_bytes((wrapped / "harness.json").read_bytes())
+        (folder / LPF).write_text(constraints, encoding="utf-8")
         begin = time.perf_counter()
         tell(progress, f"seed {seed}: place and route (nextpnr)")
         files = ["--json", "harness.json", "--textcfg", "routed.config", "--report", "report.json"]
@@ -80,7 +91,7 @@ def place_and_route(
         ending = {"status": ended.status, "seconds": time.perf_counter() - begin}
         (folder / "ending.json").write_text(json.dumps(ending), encoding="utf-8")
 
-    folder = keep("routed", [tool.version, wrapped.name, *options], make, progress)
+    folder = keep("routed", [tool.version, wrapped.name, *options, *filter(None, [constraints])], make, progress)
     return Placed(folder, seed, **json.loads((folder / "ending.json").read_text(encoding="utf-8")))
 
 

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 from systola.driver.synth.flow import BITSTREAM, Synthesized
+from systola.driver.synth.nextpnr import LPF
 from systola.driver.synth.yosys import LOG
 from systola.hw.errors import SystolaError
 from systola.reports.files import output_folder, write_bytes, write_text
@@ -19,7 +20,7 @@ NETLIST_NAME = "netlist.v"
 
 
 def write_synthesis(result: Synthesized, folder: Path) -> list[Path]:
-    """The netlist, the tools' logs, the bitstream, the report as Markdown and JSON; their paths.
+    """The netlist, the tools' logs, the bitstream, a board's pins, the report as Markdown and JSON; their paths.
 
     What an earlier run left under these names is removed first: a folder with JSON_NAME holds one run. Raises SystolaError.
     """
@@ -27,6 +28,8 @@ def write_synthesis(result: Synthesized, folder: Path) -> list[Path]:
     _remove_old(home)
     files = {NETLIST_NAME: (result.netlist.folder / "netlist.v").read_bytes(), LOG: (result.netlist.folder / LOG).read_bytes()}
     files |= {_log_name(run.seed): run.log.read_bytes() for run in result.runs}
+    if result.report.board and result.runs:
+        files[LPF] = (result.runs[0].folder / LPF).read_bytes()
     if result.bitstream is not None:
         files[BITSTREAM] = result.bitstream
     for name, data in files.items():
@@ -42,7 +45,7 @@ def _log_name(seed: int | str) -> str:
 
 def _remove_old(home: Path) -> None:
     try:
-        for path in (home / JSON_NAME, home / MARKDOWN_NAME, home / BITSTREAM, *home.glob(_log_name("*"))):
+        for path in (home / JSON_NAME, home / MARKDOWN_NAME, home / BITSTREAM, home / LPF, *home.glob(_log_name("*"))):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
     except OSError as error:

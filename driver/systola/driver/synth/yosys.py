@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from systola.driver.synth.families import Family
-from systola.driver.synth.harness import HARNESS_MODULE, Port, harness_verilog
+from systola.driver.synth.harness import HARNESS_MODULE, Port, black_box, harness_verilog
 from systola.driver.synth.kept import keep
 from systola.driver.synth.process import Ended, run_tool
 from systola.driver.synth.tools import YOSYS, Tool, find_tool
 from systola.sim.rtl.cache import Progress, tell
 
-__all__ = ["LOG", "Facts", "Netlist", "run_yosys", "synthesize", "wrap"]
+__all__ = ["LOG", "Around", "Facts", "Netlist", "run_yosys", "synthesize", "wrap"]
 
 LOG = "yosys.log"
 _PASS = re.compile(r"^\d+(?:\.\d+)?\. Executing (\w+)")
@@ -57,6 +57,14 @@ class Netlist:
         """Read once."""
         data = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
         return Facts(**{**data, "ports": [Port(*port) for port in data["ports"]]})
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the netlist is an instance in, HARNESS_INSTANCE by name: the top ``module`` and the Verilog of it and its parts."""
+
+    module: str
+    verilog: str
 
 
 def synthesize(verilog: str, top: str, family: Family, progress: Progress | None = None) -> Netlist:
@@ -134,31 +142,35 @@ def _unit_of_soft(name: str) -> str:
     return found[1] if found else ""
 
 
-def wrap(netlist: Netlist, progress: Progress | None = None) -> Path:
-    """The folder with ``harness.json``, the netlist in a harness that fits any package, and ``cells.json``, the harness's cells
-    by type. The netlist itself is not touched: both are put together after they were synthesized. Raises ToolError."""
+def wrap(netlist: Netlist, around: Around | None = None, progress: Progress | None = None) -> Path:
+    """The folder with ``harness.json``, the netlist in what is around it, and ``cells.json``, the cells of that by type; None: a
+    harness that fits any package. The netlist itself is not touched: both are put together after they were synthesized.
+    Raises ToolError."""
     tool = find_tool(YOSYS)
-    harness = harness_verilog(netlist.top, netlist.facts.ports)
+    ports = netlist.facts.ports
+    if around is None:
+        around = Around(HARNESS_MODULE, harness_verilog(netlist.top, ports))
+    verilog, top = around.verilog + black_box(netlist.top, ports), around.module
     script = [
         "read_verilog harness.v",
-        f"synth_ecp5 -top {HARNESS_MODULE}",
+        f"synth_ecp5 -top {top}",
         "tee -q -o stat.json stat -json",
         f"delete ={netlist.top}",
         "read_rtlil netlist.il",
-        f"hierarchy -check -top {HARNESS_MODULE}",
+        f"hierarchy -check -top {top}",
         "flatten",
         "write_json harness.json",
     ]
 
     def make(folder: Path) -> None:
-        (folder / "harness.v").write_text(harness, encoding="utf-8")
+        (folder / "harness.v").write_text(verilog, encoding="utf-8")
         (folder / "netlist.il").write_bytes((netlist.folder / "netlist.il").read_bytes())
         run_yosys(tool, folder, script, progress)
-        cells = _json(folder / "stat.json")[HARNESS_MODULE]["num_cells_by_type"]
+        cells = _json(folder / "stat.json")[top]["num_cells_by_type"]
         (folder / "cells.json").write_text(json.dumps(cells), encoding="utf-8")
         (folder / "netlist.il").unlink()
 
-    return keep("wrapped", [tool.version, netlist.folder.name, harness, *script], make, progress)
+    return keep("wrapped", [tool.version, netlist.folder.name, verilog, *script], make, progress)
 
 
 def run_yosys(tool: Tool, folder: Path, script: list[str], progress: Progress | None) -> str:

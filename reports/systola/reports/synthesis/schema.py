@@ -110,6 +110,7 @@ class SynthesisReport(_Part):
     accelerator: dict[str, Any] = Field(description="The accelerator's name and its whole description.")
     verilog: str = Field(description="Names the Verilog that was synthesized: the first digits of its SHA-256.")
     device: str
+    board: str = Field(default="", description="The board whose pins it is placed on; empty where there is none.")
     family: str
     part: str = Field(default="", description="Part, package and speed grade; empty where nothing is placed.")
     versions: dict[str, str]
@@ -119,7 +120,9 @@ class SynthesisReport(_Part):
     cells: dict[str, int]
     units: dict[str, UnitCounts] = Field(description="By unit of the accelerator.")
     harness: Counts | None = Field(
-        default=None, description="Registers and gates around the accelerator, not counted; null where nothing is placed."
+        default=None,
+        description="Registers and gates around the accelerator (harness, or what the board needs), not counted; null where "
+        "nothing is placed.",
     )
     multiplications: Multiplications
     available: Counts | None = Field(description="What the device has; null for a family.")

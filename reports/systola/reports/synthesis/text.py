@@ -47,7 +47,7 @@ def _resources(report: SynthesisReport) -> Grid:
         shares = (getattr(report.total, key) / getattr(report.available, key) for key in names)
         rows.append(("used", *(percent(share) for share in shares)))
     if report.harness is not None:
-        rows.append(("harness, not counted", *_counts(report.harness)))
+        rows.append((f"{'board' if report.board else 'harness'}, not counted", *_counts(report.harness)))
     title = f"{report.accelerator['name']} on {report.part or report.device}"
     return Grid(title, ("unit", *names.values()), tuple(rows))
 
@@ -87,6 +87,8 @@ def _merged(steps: Sequence[PathStep]) -> Iterator[tuple[str, ...]]:
 def clock_text(report: SynthesisReport) -> str:
     """Where the clock comes from, for reports of runs."""
     seeds = f", best of {len(report.seeds)} seeds" if len(report.seeds) > 1 else ""
+    if report.board and report.met:
+        return f"that of the PLL on {report.board}"
     return f"reached by place and route on {report.part}{seeds}"
 
 
@@ -97,12 +99,25 @@ def sentences(report: SynthesisReport) -> list[tuple[str, str]]:
         ("Clock", _clock(report)),
         ("Multiplications", _multiplications(report)),
         ("Counted", f"{report.rule}."),
-        (
-            "Bitstream",
-            "" if report.bitstream is None else f"{report.bitstream}: of the accelerator in its harness, out of context",
-        ),
+        ("Bitstream", _bitstream(report)),
     ]
     return [(subject, text) for subject, text in lines if text]
+
+
+def _bitstream(report: SynthesisReport) -> str:
+    if report.bitstream is None:
+        return missed_clock(report) if report.board and report.met is False else ""
+    if report.board:
+        return f"{report.bitstream}: for {report.board}, where the PLL makes {report.asked_mhz:g} MHz"
+    return f"{report.bitstream}: of the accelerator in its harness, out of context"
+
+
+def missed_clock(report: SynthesisReport) -> str:
+    """Why a board gets no bitstream, and what to do."""
+    return (
+        f"no bitstream: the PLL of {report.board} would make {report.asked_mhz:g} MHz, and {report.fmax_mhz:g} MHz were reached; "
+        "give a lower --clock, or more --seeds"
+    )
 
 
 def _fits(report: SynthesisReport) -> str:
@@ -126,9 +141,10 @@ def _clock(report: SynthesisReport) -> str:
         return ""
     asked = f"{report.asked_mhz:g} MHz were asked for" + ("" if report.met else ", which is missed")
     path = report.best.path
-    edge = (
-        "" if HARNESS not in (path.begins, path.ends) else "; the path is one between a port and a register of the harness at it"
-    )
+    edge = ""
+    if HARNESS in (path.begins, path.ends):
+        between = "a port and a register of the harness at it"
+        edge = f"; the path is one {'to or from what is around the accelerator' if report.board else f'between {between}'}"
     return f"{report.fmax_mhz:.1f} MHz, seed {report.best_seed} of {len(report.seeds)}; {asked}{edge}"
 
 
@@ -145,7 +161,7 @@ def _multiplications(report: SynthesisReport) -> str:
 def markdown(report: SynthesisReport) -> str:
     """The report as a page."""
     versions = ", ".join(f"{tool} {version}" for tool, version in report.versions.items())
-    parts = [f"# Synthesis of {report.accelerator['name']} for {report.device}"]
+    parts = [f"# Synthesis of {report.accelerator['name']} for {report.board or report.device}"]
     parts.append("\n".join(f"- **{subject}**: {text}" for subject, text in sentences(report)))
     parts += [f"## {grid.title}\n\n{_markdown_table(grid)}" for grid in tables(report)]
     parts.append(f"{versions}. Verilog {report.verilog}.")
