@@ -10,11 +10,16 @@ from functools import cached_property
 from systola.hw.config import Config
 from systola.hw.isa import ISA_VERSION, RECORD_BYTES, UNIT_BYTES
 
-__all__ = ["Params"]
+__all__ = ["Params", "partial_sum_bits"]
 
 
 def _log2(value: int) -> int:
     return value.bit_length() - 1
+
+
+def partial_sum_bits(rows: int) -> int:
+    """Bits of a sum of ``rows`` products of int8: rows · (−128)·(−128) must fit."""
+    return 16 + _log2(rows)
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,8 @@ class Params:
 
     @cached_property
     def partial_sum_bits(self) -> int:
-        """Bits of a partial sum in the array: rows · (−128)·(−128) must fit."""
-        return 16 + _log2(self.rows)
+        """Bits of a sum that leaves the array."""
+        return partial_sum_bits(self.rows)
 
     @property
     def multiplier_bits(self) -> int:

@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 from systola.hw.errors import ConfigError
-from systola.hw.params import Params
+from systola.hw.params import Params, partial_sum_bits
 from systola.reports.resources_memory import Storage, storage
 
 __all__ = [
@@ -180,7 +180,7 @@ def features(params: Params) -> dict[str, float]:
         "columns": p.columns,
         "lanes": p.lanes,
         "sum_bits": p.partial_sum_bits,
-        "adder_bits": p.columns * ((p.rows - 1) * p.partial_sum_bits + 32),
+        "adder_bits": p.columns * (sum(partial_sum_bits(row) for row in range(2, p.rows + 1)) + 32),
         "array_bits": _array_bits(p),
         "banks": p.banks,
         "address_bits": p.scratchpad_address_bits,
@@ -211,7 +211,7 @@ def _array_bits(params: Params) -> int:
     """Registers of the systolic array: two weights, a product and a sum for a processing element; the skew; weights that wait
     for rows that follow; between segments, what goes in, without the weights of segments passed, and sums that wait."""
     p = params
-    elements = p.rows * p.columns * (32 + p.partial_sum_bits)
+    elements = p.columns * sum(32 + partial_sum_bits(row) for row in range(1, p.rows + 1))
     skew = 8 * p.rows * (p.rows + 1) // 2
     waiting = 8 * p.rows * max(0, p.rows - p.columns)
     into_segment = 10 * p.rows + 4 * p.lanes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
-from systola.hw.params import Params
+from systola.hw.params import Params, partial_sum_bits
 
 __all__ = ["ArraySegment"]
 
@@ -102,7 +102,8 @@ class ArraySegment(Component):
         return list(products)
 
     def _sums(self, m: Module, row: int, products: list[Value], above: list[Value]) -> list[Value]:
-        sums = [Signal(signed(self.sum_bits), name=f"sum_{row}_{column}", reset_less=True) for column in range(self.columns)]
+        bits = partial_sum_bits(row + 1)
+        sums = [Signal(signed(bits), name=f"sum_{row}_{column}", reset_less=True) for column in range(self.columns)]
         with m.If(self.live[row + 1]):
             for column, product in enumerate(products):
                 m.d.sync += sums[column].eq(product + above[column] if above else product)
