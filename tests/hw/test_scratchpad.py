@@ -48,6 +48,11 @@ def pick_address(rng: random.Random, params: Params) -> int:
     return rng.randrange(min(3, params.banks)) + params.banks * rng.randrange(4)
 
 
+def asked(params: Params, address: int | None) -> int:
+    """A request's bit."""
+    return 0 if address is None else 1 << address % params.banks
+
+
 def run(preset: str, cycles: int, seed: int) -> dict[str, int]:
     """Random traffic for ``cycles``; returns how often something was refused or read."""
     params = Params(load_config(preset))
@@ -65,6 +70,7 @@ def run(preset: str, cycles: int, seed: int) -> dict[str, int]:
                     reads[i] = pick_address(rng, params)
                 ctx.set(dut.read[i].valid, reads[i] is not None)
                 ctx.set(dut.read[i].address, rng.randrange(params.scratchpad_words) if reads[i] is None else reads[i])
+                ctx.set(dut.read[i].request, asked(params, reads[i]))
             for i in Writer:
                 if writes[i] is None and rng.random() < 0.6:
                     data, mask = rng.getrandbits(8 * params.lanes), rng.getrandbits(params.column_groups)
@@ -72,6 +78,7 @@ def run(preset: str, cycles: int, seed: int) -> dict[str, int]:
                 address, data, mask = writes[i] or (rng.randrange(params.scratchpad_words), 0, 1)
                 ctx.set(dut.write[i].valid, writes[i] is not None)
                 ctx.set(dut.write[i].address, address)
+                ctx.set(dut.write[i].request, asked(params, None if writes[i] is None else address))
                 ctx.set(dut.write[i].data, data)
                 ctx.set(dut.write[i].mask, mask)
             read_served = model.served(reads)
@@ -124,9 +131,11 @@ def test_every_bank_at_once() -> None:
         for i in Reader:
             ctx.set(dut.read[i].valid, 1)
             ctx.set(dut.read[i].address, i + 3 * params.banks)
+            ctx.set(dut.read[i].request, asked(params, i))
         for j in Writer:
             ctx.set(dut.write[j].valid, 1)
             ctx.set(dut.write[j].address, j + 3 * params.banks)
+            ctx.set(dut.write[j].request, asked(params, j))
         assert all(ctx.get(dut.read[i].ready) for i in Reader)
         assert all(ctx.get(dut.write[j].ready) for j in Writer)
 

@@ -233,7 +233,9 @@ def run_engine(
             ctx.set(dut.control.instruction.valid, valid)
             if valid:
                 ctx.set(dut.control.instruction.payload, waiting[0])
-            ctx.set(dut.read.ready, rng.random() >= refuse_read)
+            ready = rng.random() >= refuse_read
+            ctx.set(dut.read.ready, ready)
+            ctx.set(dut.read.free, -1 if ready else 0)
             ctx.set(dut.write.ready, rng.random() >= refuse_write)
             read = bool(ctx.get(dut.read.valid)), ctx.get(dut.read.address), bool(ctx.get(dut.read.ready))
             if held is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from amaranth.hdl import Mux, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, Signature
 
@@ -22,6 +23,7 @@ __all__ = [
     "EngineSignature",
     "ScratchpadReadSignature",
     "ScratchpadWriteSignature",
+    "asked_bank",
     "cycle_class_shape",
     "instruction_layout",
 ]
@@ -57,11 +59,18 @@ class EngineSignature(Signature):
         })
 
 
+def asked_bank(params: Params, valid: Value, address: Value) -> Value:
+    """A bit per bank: 1 for the one that a request for a word of the scratchpad is to; none if it is not ``valid``."""
+    return Mux(valid, 1 << address[: (params.banks - 1).bit_length()], 0)[: params.banks]
+
+
 class ScratchpadReadSignature(Signature):
     """A reader of the scratchpad; seen from the reader.
 
     ``valid``/``address``: a request for a word; held until ``ready``. ``ready`` answers in the same cycle (it depends on
     the address). ``data`` holds the word SCRATCHPAD_READ_LATENCY_CYCLES after acceptance, for one cycle; it cannot be refused.
+    ``request`` is ``asked_bank`` of the request. ``free`` has a bit per bank, too: nobody before this reader asks for it, and
+    ``ready`` is that of the address's bank. Who chooses between addresses late need not wait to ask, or to know.
     """
 
     def __init__(self, params: Params) -> None:
@@ -69,6 +78,8 @@ class ScratchpadReadSignature(Signature):
             "valid": Out(1),
             "ready": In(1),
             "address": Out(params.scratchpad_address_bits),
+            "request": Out(params.banks),
+            "free": In(params.banks),
             "data": In(8 * params.lanes),
         })
 
@@ -85,6 +96,8 @@ class ScratchpadWriteSignature(Signature):
             "valid": Out(1),
             "ready": In(1),
             "address": Out(params.scratchpad_address_bits),
+            "request": Out(params.banks),
+            "free": In(params.banks),
             "data": Out(8 * params.lanes),
             "mask": Out(params.column_groups),
         })

@@ -159,13 +159,12 @@ def _arbitrate(m: Module, name: str, clients: list[Any], params: Params) -> list
     grants: list[Value] = []
     taken: Value | None = None
     for index, client in enumerate(clients):
-        request = Signal(params.banks, name=f"{name}_{index}_request")
         grant = Signal(params.banks, name=f"{name}_{index}_grant")
         m.d.comb += [
-            request.eq(Mux(client.valid, 1 << client.address[:bank_bits], 0)),
-            grant.eq(request if taken is None else request & ~taken),
-            client.ready.eq(1 if taken is None else ~taken.bit_select(client.address[:bank_bits], 1)),
+            grant.eq(client.request if taken is None else client.request & ~taken),
+            client.free.eq(-1 if taken is None else ~taken),
+            client.ready.eq(client.free.bit_select(client.address[:bank_bits], 1)),
         ]
-        taken = request if taken is None else taken | request
+        taken = client.request if taken is None else taken | client.request
         grants.append(grant)
     return grants

@@ -12,7 +12,7 @@ from systola.hw.array.accumulators import Accumulators, accumulate_layout
 from systola.hw.array.pixels import PixelStream
 from systola.hw.array.systolic import SystolicArray
 from systola.hw.array.weights import WeightLoader
-from systola.hw.interfaces import AccumulatorReadSignature, EngineSignature, ScratchpadReadSignature
+from systola.hw.interfaces import AccumulatorReadSignature, EngineSignature, ScratchpadReadSignature, asked_bank
 from systola.hw.isa import Opcode
 from systola.hw.latencies import ARRAY_ENTRY_CYCLES, accumulator_read_cycles
 from systola.hw.params import Params
@@ -66,6 +66,7 @@ class ArrayEngine(Component):
         m.d.comb += [
             self.act.valid.eq(pixels.valid & begins & ~pixels.pixel.padding),
             self.act.address.eq(pixels.address),
+            self.act.request.eq(asked_bank(self.params, self.act.valid, pixels.address)),
             pixels.issue.eq(pixels.valid & begins & (pixels.pixel.padding | self.act.ready)),
             loader.swap.eq(pixels.issue & pixels.pixel.swap),
             loader.lone.eq(pixels.lone),

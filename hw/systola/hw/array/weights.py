@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out
 
-from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES, ScratchpadReadSignature, instruction_layout
+from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES, ScratchpadReadSignature, asked_bank, instruction_layout
 from systola.hw.isa import Opcode
 from systola.hw.params import Params
 
@@ -45,6 +45,7 @@ class WeightLoader(Component):
     select: Signal
 
     def __init__(self, params: Params) -> None:
+        self.params = params
         self.words = params.weight_tile_words
         super().__init__({
             "instruction": In(stream.Signature(cast("Any", instruction_layout(Opcode.ARRAY)))),
@@ -65,6 +66,7 @@ class WeightLoader(Component):
         accepted, ends, taken = Signal(), Signal(), Signal()
         m.d.comb += [
             self.weights.valid.eq(active & (~self.tile_ready | self.swap)),
+            self.weights.request.eq(asked_bank(self.params, self.weights.valid, self.weights.address)),
             accepted.eq(self.weights.valid & self.weights.ready),
             ends.eq(accepted & word[-1]),
             self.instruction.ready.eq(~active | (ends & last_tile)),

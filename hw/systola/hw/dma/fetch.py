@@ -97,18 +97,16 @@ class ChunkPlanner(wiring.Component):
         at, left, first = Signal(granules), Signal(granules), Signal()
         final = Signal()
         nearest = self._choose(m, wanting)
-        kept = self._progress(m, nearest, taken, (at, left, first))
+        kept_at, kept_left = self._progress(m, taken, (at, left, first))
         with m.If(self.start):
             m.d.sync += more.eq(self._sized())
         with m.FSM():
-            with m.State("CHOOSE"):
-                with m.If(wanting.any()):
-                    m.d.sync += [self.engine.eq(nearest), first.eq((fresh & nearest).any())]
-                    m.next = "SIZE"
-                m.d.sync += Cat(at, left).eq(kept)
+            with m.State("CHOOSE"), m.If(wanting.any()):
+                m.d.sync += [self.engine.eq(nearest), first.eq((fresh & nearest).any())]
+                m.next = "SIZE"
             with m.State("SIZE"):
                 begin_at, begin_left = self._begins()
-                now_at, now_left = Mux(first, begin_at, at), Mux(first, begin_left, left)
+                now_at, now_left = Mux(first, begin_at, kept_at), Mux(first, begin_left, kept_left)
                 self._size(m, now_at, now_left, first, final)
                 m.d.sync += [at.eq(now_at), left.eq(now_left), self.chunks.valid.eq(1)]
                 m.next = "HAND"
@@ -140,20 +138,20 @@ class ChunkPlanner(wiring.Component):
                             m.d.comb += nearest.eq(1 << (last + distance) % count)
         return nearest
 
-    def _progress(self, m: Module, nearest: Signal, taken: Signal, hand: tuple[Signal, Signal, Signal]) -> Value:
-        """``at`` and ``left`` of the stream ``nearest``: from the streams' first chunks on they are kept in a memory."""
+    def _progress(self, m: Module, taken: Signal, hand: tuple[Signal, Signal, Signal]) -> tuple[Value, Value]:
+        """``at`` and ``left`` of ``engine``'s stream: from the streams' first chunks on they are kept in a memory."""
         at, left, first = hand
         granules = len(at)
         m.submodules.memory = memory = Memory(shape=2 * granules, depth=1 << _NUMBER_BITS, init=[])
         write, read = memory.write_port(), memory.read_port(domain="comb")
         size = self.chunks.payload.words_minus_one[self._words_bits - self._chunk_bits :]
         m.d.comb += [
-            read.addr.eq(_number(nearest)),
+            read.addr.eq(_number(self.engine)),
             write.addr.eq(_number(self.engine)),
             write.data.eq(Cat((at + size + 1)[:granules], (left + ~_extend(Mux(first, 1, size), granules))[:granules])),
             write.en.eq(taken),
         ]
-        return read.data
+        return read.data[:granules], read.data[granules:]
 
     def _begins(self) -> tuple[Value, Value]:
         """Granule and granules of ``engine``'s stream as the registers have them."""

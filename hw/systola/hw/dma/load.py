@@ -14,7 +14,7 @@ from systola.hw.dma.packing import Unpack
 from systola.hw.dma.ports import ReadPortSignature, positions, row_layout
 from systola.hw.dma.queue import Queue
 from systola.hw.dma.rows import RowWalker
-from systola.hw.interfaces import EngineSignature, ScratchpadWriteSignature
+from systola.hw.interfaces import EngineSignature, ScratchpadWriteSignature, asked_bank
 from systola.hw.isa import Opcode
 from systola.hw.params import Params
 from systola.hw.registers import CycleClass
@@ -136,6 +136,7 @@ class LoadEngine(wiring.Component):
             unpack.rows.payload.position.eq(piece.position),
             self.write.valid.eq(unpack.words.valid),
             self.write.address.eq(address),
+            self.write.request.eq(asked_bank(self._params, self.write.valid, address)),
             self.write.data.eq(unpack.words.payload.data),
             self.write.mask.eq(Const(-1, self._params.column_groups)),
             unpack.words.ready.eq(self.write.ready),

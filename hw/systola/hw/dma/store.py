@@ -14,7 +14,7 @@ from systola.hw.dma.packing import Pack, placed_word_layout
 from systola.hw.dma.ports import WritePortSignature
 from systola.hw.dma.queue import Queue
 from systola.hw.dma.rows import RowWalker
-from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES, EngineSignature, ScratchpadReadSignature
+from systola.hw.interfaces import SCRATCHPAD_READ_LATENCY_CYCLES, EngineSignature, ScratchpadReadSignature, asked_bank
 from systola.hw.isa import Opcode
 from systola.hw.latencies import STORE_WORD_QUEUE_DEPTH
 from systola.hw.params import Params
@@ -61,6 +61,7 @@ class WordReader(wiring.Component):
         m.d.comb += [
             free.eq(used != STORE_WORD_QUEUE_DEPTH),
             self.read.valid.eq(self.active & free),
+            self.read.request.eq(asked_bank(self._params, self.read.valid, self.read.address)),
             accept.eq(self.read.valid & self.read.ready),
             self.words.valid.eq(queue.o.valid),
             self.words.payload.as_value().eq(queue.o.payload),

@@ -27,6 +27,7 @@ from systola.hw.interfaces import (
     EngineSignature,
     ScratchpadReadSignature,
     ScratchpadWriteSignature,
+    asked_bank,
 )
 from systola.hw.isa import Opcode
 from systola.hw.latencies import BUFFERED_FIFO_LATENCY_CYCLES, DRAIN_OUTPUT_WORDS, DRAIN_RECORD_LEAD_CYCLES, POST_LATENCY_CYCLES
@@ -176,6 +177,7 @@ class DrainEngine(Component):
             codes.w_data.eq(post.o_codes),
             self.write.valid.eq(codes.r_rdy),
             self.write.address.eq(destinations.r_data[:address_bits]),
+            self.write.request.eq(asked_bank(params, self.write.valid, self.write.address)),
             self.write.data.eq(codes.r_data.replicate(params.column_groups)),
             self.write.mask.eq(1),
             written.eq(self.write.valid & self.write.ready),
@@ -200,6 +202,7 @@ class DrainEngine(Component):
             residual_turn.eq(residual.read_valid & (refused | ~planner.read_valid)),
             self.read.valid.eq(residual.read_valid | planner.read_valid),
             self.read.address.eq(Mux(residual_turn, residual.read_address, planner.read_address)),
+            self.read.request.eq(asked_bank(self._params, self.read.valid, self.read.address)),
             residual.read_ready.eq(self.read.ready & residual_turn),
             planner.read_ready.eq(self.read.ready & ~residual_turn),
             record_accepted.eq(planner.read_valid & planner.read_ready),

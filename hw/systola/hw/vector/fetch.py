@@ -7,9 +7,10 @@ from typing import Any, cast
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from systola.hw.block import Block
-from systola.hw.interfaces import ScratchpadReadSignature
+from systola.hw.interfaces import ScratchpadReadSignature, asked_bank
 from systola.hw.latencies import SCRATCHPAD_READ_LATENCY_CYCLES, SWAP_INTERVAL_CYCLES, table_flush_cycles
 from systola.hw.params import Params
 from systola.hw.vector.layout import parameter_layout, request_layout, step_layout
@@ -91,6 +92,10 @@ class Fetch(Block):
         m = Module()
         request, step = self.requests.payload, self.requests.payload.step
         allowed, wants, granted, locked = Signal(), Signal(), Signal(), Signal()
+
+        def free(address: Value) -> Value:
+            return self.read.free.bit_select(address[: exact_log2(self._params.banks)], 1)
+
         swapping = self._after(m, self.issued & step.swap, SWAP_INTERVAL_CYCLES - 1, "swap")
         self._pace(m)
         self._requantize(m)
@@ -102,12 +107,16 @@ class Fetch(Block):
             # A parameter word that was refused keeps the port: requests are held until accepted.
             granted.eq(~locked),
             wants.eq(allowed & step.read),
-            self.issued.eq(allowed & (~step.read | (granted & self.read.ready))),
+            self.issued.eq(allowed & (~step.read | (granted & free(request.address)))),
             self.issued_emit.eq(self.issued & step.emit),
             self.requests.ready.eq(self.issued),
-            self.parameters.ready.eq((locked | ~wants) & self.read.ready),
+            self.parameters.ready.eq((locked | ~wants) & free(self.address)),
             self.read.valid.eq(wants | self.parameters.valid),
             self.read.address.eq(Mux(wants & granted, request.address, self.address)),
+            self.read.request.eq(
+                asked_bank(self._params, wants & granted, request.address)
+                | asked_bank(self._params, self.parameters.valid & ~(wants & granted), self.address)
+            ),
             self.refused.eq(self.read.valid & ~self.read.ready),
         ]
         m.d.sync += locked.eq(self.parameters.valid & (locked | ~wants) & ~self.read.ready)

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
-from systola.hw.interfaces import ScratchpadWriteSignature
+from systola.hw.interfaces import ScratchpadWriteSignature, asked_bank
 from systola.hw.latencies import VECTOR_OUTPUT_PLACES
 from systola.hw.params import Params
 from systola.hw.post import BlockQueue, RegisteredQueue
@@ -51,6 +51,7 @@ class OutputQueue(Block):
             self.write.valid.eq(words.r_rdy),
             self.write.data.eq(words.r_data),
             self.write.address.eq(places.r_data[1:]),
+            self.write.request.eq(asked_bank(self._params, self.write.valid, self.write.address)),
             self.write.mask.eq(-1),
             written.eq(self.write.valid & self.write.ready),
             words.r_en.eq(written),
