@@ -31,6 +31,16 @@ class Family:
     before: tuple[str, ...] = ()
     """What is run before ``synthesis``."""
 
+    between: tuple[str, ...] = ()
+    """What is run within it, when memories and multipliers are mapped, and gates are not."""
+
+    def script(self, top: str) -> list[str]:
+        """The commands that make cells of the module ``top``."""
+        command = f"{self.synthesis} -top {top}"
+        if not self.between:
+            return [*self.before, command]
+        return [*self.before, f"{command} -run begin:map_gates", *self.between, f"{command} -run map_gates:"]
+
     def count(self, cells: Mapping[str, int]) -> Counts:
         """What cells by type take."""
         return Counts(lut=_sum(cells, self.lut), ff=_sum(cells, self.ff), dsp=_sum(cells, self.dsp), ram=_sum(cells, self.ram))
@@ -67,9 +77,16 @@ _ICE40_MULTIPLIERS = (
 """Multiplications into SB_MAC16, the registers beside them outside. ``synth_ice40 -dsp`` puts the registers in, too; yosys 0.70
 then takes the product for undriven and removes it, with all that depends on it."""
 
-_ECP5_DELAY = "scratchpad -set abc9.D 4500"
-"""Delay in ps that logic between registers may have, without its wires' share, for the mapping to look-up tables. Without it,
-everything is made as fast as the slowest path can be: an eighth more look-up tables, for paths that others wait longer than."""
+_ECP5_DELAY = "scratchpad -set abc9.D 3700"
+"""Delay in ps that logic between registers may have, as abc9 counts it, for the mapping to look-up tables. Without it,
+everything is made as fast as the slowest path can be: more look-up tables, for paths that others wait longer than."""
+
+_ECP5_SHORT_ADDERS = (
+    "select -set short t:$alu r:Y_WIDTH<=5 %i",
+    "techmap -map +/techmap.v @short",
+    "opt -fast",
+)
+"""Counters and comparisons of a few bits become look-up tables, of which they take fewer than of carries."""
 
 FAMILIES = {
     family.name: family
@@ -79,6 +96,7 @@ FAMILIES = {
             lut={"LUT4": 1, "CCU2C": LUT4_PER_CARRY, "TRELLIS_DPR16X4": LUT4_PER_RAM},
             ff={"TRELLIS_FF": 1}, dsp={"MULT18X18D": 1}, ram={"DP16KD": 1},
             free={"PFUMX and L6MUX21": "are part of a slice"}, before=(_ECP5_DELAY,),
+            between=_ECP5_SHORT_ADDERS,
         ),
         Family(
             "xc7", "synth_xilinx -family xc7 -flatten", lut_name="LUT", dsp_name="DSP48E1", ram_name="RAMB18",
