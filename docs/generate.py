@@ -38,6 +38,7 @@ UNITS = {
     "read_outstanding": "bursts", "write_outstanding": "bursts", "depthwise_taps": "taps", "tap_depth": "kernel rows",
     "table_lanes": "lanes", "multiplier_bits": "bits", "lanes": "lanes", "units": "32 bytes", "frequency_mhz": "MHz",
     "latency_cycles": "cycles", "bytes_per_cycle": "bytes a cycle", "name": "text",
+    "multipliers": "text",
 }  # fmt: skip
 """The unit of each parameter; a new one has to be added here."""
 

@@ -211,7 +211,7 @@ def _number(one_hot: Value) -> Value:
 
 
 def _one_of(one_hot: Value, values: list[Value]) -> Value:
-    return reduce(or_, (value & bit.replicate(len(value)) for bit, value in zip(one_hot, values, strict=True)))
+    return reduce(or_, (value & one_hot[e].replicate(len(value)) for e, value in enumerate(values)))
 
 
 def _extend(value: Value, width: int) -> Value:
