@@ -13,6 +13,10 @@ from systola.hw.isa import ISA_VERSION, RECORD_BYTES, UNIT_BYTES
 __all__ = ["Params", "partial_sum_bits"]
 
 
+BLOCK_RAM_WORDS = 512
+"""Words of a block RAM at its widest, with one read and one write port (ECP5 and 7-series alike)."""
+
+
 def _log2(value: int) -> int:
     return value.bit_length() - 1
 
@@ -87,6 +91,12 @@ class Params:
     def accumulator_words(self) -> int:
         """Pixels of the accumulators, both halves together; each of ``columns`` int32."""
         return self.config.memory.accumulator_bytes // (4 * self.columns)
+
+    @cached_property
+    def accumulator_copies(self) -> bool:
+        """The array and the drain each read a copy of all accumulators, instead of both reading two halves: of a memory as small
+        as a block RAM at its widest, a copy takes no more of them than a half does."""
+        return self.accumulator_words <= BLOCK_RAM_WORDS
 
     @cached_property
     def accumulator_half_words(self) -> int:

@@ -111,7 +111,8 @@ def _rows(actions: LayerActions, params: Params, table: Technology, events: Mapp
     config = params.config
     word_bits, bank_bytes = 8 * params.lanes, config.memory.scratchpad_bytes // config.memory.scratchpad_banks
     scratchpad = memory_access_scale(word_bits, bank_bytes)
-    accumulators = memory_access_scale(32 * params.columns, config.memory.accumulator_bytes // 2)
+    copies = 2 if params.accumulator_copies else 1
+    accumulators = memory_access_scale(32 * params.columns, copies * config.memory.accumulator_bytes // 2)
 
     def counted(
         action: str, component: str, unit: str, event: Event, primitive: Primitive, scale: float, each: int = 1
@@ -137,7 +138,8 @@ def _rows(actions: LayerActions, params: Params, table: Technology, events: Mapp
         for event in (Event.ACT_READS, Event.WEIGHT_READS, Event.DRAIN_READS, Event.VECTOR_READS, Event.STORE_READS,
                       Event.LOAD_WRITES, Event.DRAIN_WRITES, Event.VECTOR_WRITES)
     ] + [
-        counted(_name(event), "accumulators", "words", event, sram, accumulators) for event in (Event.ACC_READS, Event.ACC_WRITES)
+        counted(_name(event), "accumulators", "words", event, sram, accumulators, each)
+        for event, each in ((Event.ACC_READS, 1), (Event.ACC_WRITES, copies))
     ]  # fmt: skip
     dram = [
         counted(_name(event), "DRAM", "bits", event, table.dram_bit, 1, 8 * params.bus_bytes)

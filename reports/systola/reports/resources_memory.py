@@ -27,8 +27,10 @@ BLOCK_SHAPES = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 1638
 
 OPERAND_WORDS = 16
 QUEUE_WORD_BITS = 128
+KEPT_REGISTERS = 16
 COUNTED_CLASSES = 16
-COUNTED_EVENTS = 32
+COUNT_BITS = 8
+TOTALS = 256
 ENGINES = 5
 
 
@@ -36,7 +38,7 @@ ENGINES = 5
 class Memory:
     """``copies`` memories of ``words`` words of ``bits`` bits, written in ``groups`` equal parts, with ``reads`` read ports.
 
-    ``at_once``: a read has its data in the same cycle, which block RAM cannot do.
+    ``at_once``: a read has its data in the same cycle, which block RAM cannot do. ``forced``: the RTL asks for block RAM.
     """
 
     unit: str
@@ -46,6 +48,7 @@ class Memory:
     groups: int = 1
     reads: int = 1
     at_once: bool = False
+    forced: bool = False
 
     @property
     def distributed(self) -> int:
@@ -62,7 +65,7 @@ class Memory:
     @property
     def in_block(self) -> bool:
         """yosys takes what costs less (pass memory_libmap)."""
-        return not self.at_once and BLOCK_COST * self.block <= DISTRIBUTED_COST * self.distributed
+        return self.forced or (not self.at_once and BLOCK_COST * self.block <= DISTRIBUTED_COST * self.distributed)
 
 
 @dataclass(frozen=True)
@@ -92,18 +95,21 @@ def memories(params: Params) -> list[Memory]:
     vector = p.config.vector
     place = _bits(max(1, p.bus_bytes // p.lanes))  # of a word in its beat
     reads = min(vector.table_lanes, p.lanes)
+    granule = 32 - _bits(p.stream_granule_bytes)  # bits that number a stream's granules
+    accumulators = p.accumulator_words if p.accumulator_copies else p.accumulator_half_words
     found = [
-        Memory("array", 4 * columns, p.accumulator_half_words, copies=2),
+        Memory("array", 4 * columns, accumulators, copies=2),
         Memory("scratchpad", lanes, p.bank_words, copies=p.banks, groups=p.column_groups),
-        Memory("vector", lanes, p.table_words, reads=reads),
-        Memory("vector", lanes, OPERAND_WORDS, at_once=True),
-        Memory("vector", 1 + address, VECTOR_OUTPUT_PLACES),
-        Memory("vector", lanes, VECTOR_OUTPUT_PLACES),
-        Memory("drain", columns, DRAIN_OUTPUT_WORDS - 1),
-        Memory("drain", 1 + max(1, _bits(p.column_groups)) + address, DRAIN_OUTPUT_WORDS - 1),
-        Memory("drain", columns, RESIDUAL_WORDS - 1),
-        Memory("frontends", QUEUE_WORD_BITS, 8 * p.queue_bytes // QUEUE_WORD_BITS, copies=ENGINES),
+        Memory("vector", lanes, p.table_words, reads=reads, forced=True),
+        Memory("vector", lanes, OPERAND_WORDS, forced=True),
+        Memory("vector", 1 + address, VECTOR_OUTPUT_PLACES, forced=True),
+        Memory("vector", lanes, VECTOR_OUTPUT_PLACES, forced=True),
+        Memory("drain", columns, DRAIN_OUTPUT_WORDS, forced=True),
+        Memory("drain", 1 + max(1, _bits(p.column_groups)) + address, DRAIN_OUTPUT_WORDS, forced=True),
+        Memory("drain", columns, RESIDUAL_WORDS, forced=True),
+        Memory("frontends", QUEUE_WORD_BITS, 8 * p.queue_bytes // QUEUE_WORD_BITS, copies=ENGINES, forced=True),
         Memory("fetch", ENGINES + _bits(_chunk_bytes(p) // 16), FETCH_OUTSTANDING + 2, at_once=True),
+        Memory("fetch", 2 * granule, ENGINES, at_once=True),
         Memory("guard", bus.address_bits, FETCH_OUTSTANDING, at_once=True),
         Memory("guard", bus.address_bits, bus.read_outstanding, at_once=True),
         Memory("guard", bus.address_bits + 1, bus.write_outstanding, at_once=True),
@@ -111,11 +117,12 @@ def memories(params: Params) -> list[Memory]:
         Memory("load", 17 + address + place, bus.read_outstanding, at_once=True),
         Memory("store", 16 + address + place, bus.write_outstanding, at_once=True),
         Memory("store", lanes + (place + 1 if place else 0), STORE_WORD_QUEUE_DEPTH, at_once=True),
-        Memory("control", 32, COUNTED_CLASSES, copies=ENGINES, reads=2, at_once=True),
-        Memory("control", 32, COUNTED_EVENTS, reads=2, at_once=True),
+        Memory("control", 32, KEPT_REGISTERS, at_once=True),
+        Memory("control", COUNT_BITS, COUNTED_CLASSES, copies=ENGINES, reads=2, at_once=True),
+        Memory("control", 32, TOTALS),
     ]
     if p.taps:
-        found.append(Memory("vector", p.taps * lanes, 2 * vector.tap_depth, groups=p.taps))
+        found.append(Memory("vector", p.taps * lanes, 2 * vector.tap_depth, groups=p.taps, forced=True))
     if p.bus_bytes > 16:
         found.append(Memory("fetch", 8 * p.bus_bytes, max(2, 2 * _chunk_bytes(p) // p.bus_bytes) - 1))
     return found

@@ -14,9 +14,6 @@ __all__ = ["AccumulatorMemory"]
 _ATTRIBUTES = {"no_rw_check": 1}
 """No word is read in the cycle in which it is written: block memory then needs no logic to read what was there before."""
 
-_BLOCK_WORDS = 512
-"""Words of a block memory at its widest, with one read and one write port: a smaller memory takes as many blocks."""
-
 
 class AccumulatorMemory(Component):
     """``accumulator_words`` words of ``columns`` int32, the highest address bit being the half.
@@ -60,7 +57,7 @@ class AccumulatorMemory(Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """Copies where they cost nothing, else halves."""
         m = Module()
-        if self.params.accumulator_words <= _BLOCK_WORDS:
+        if self.params.accumulator_copies:
             self._copies(m)
         else:
             self._halves(m)
