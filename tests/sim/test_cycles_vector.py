@@ -160,6 +160,7 @@ def run_rtl(params: Params, program: list[Fields], patterns: tuple[Pattern, Patt
             given = Inputs(valid, next(reads), next(writes))
             ctx.set(control.instruction.valid, given.instruction_valid)
             ctx.set(read.ready, given.read_ready)
+            ctx.set(read.free, -1 if given.read_ready else 0)
             ctx.set(write.ready, given.write_ready)
             read_valid, write_valid = ctx.get(read.valid), ctx.get(write.valid)
             done = Outputs(
