@@ -13,7 +13,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from systola.hw.block import Block
-from systola.hw.counters import READ_LATENCY_CYCLES, SETTLE_CYCLES
+from systola.hw.counters import READ_LATENCY_CYCLES, READ_PERIOD_CYCLES, SETTLE_CYCLES
 from systola.hw.dma.axi import NO_ENGINE
 from systola.hw.dma.fetch import streams_layout
 from systola.hw.frontend import counts_layout
@@ -25,6 +25,10 @@ from systola.hw.registers import ADDRESS_BITS, IDENTITY, REGISTERS, Control, Fau
 __all__ = ["AxiLiteSlave", "Controller", "KeptWords", "RegisterFile", "Sequencer", "Watchdog"]
 
 FAULT_BITS = 8
+
+_READ_STATES = 3
+"""Cycles of a read beside those of the counters: taken, answered, accepted."""
+assert READ_LATENCY_CYCLES + _READ_STATES >= READ_PERIOD_CYCLES
 
 
 class AxiLiteSlave(Block):

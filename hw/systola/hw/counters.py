@@ -49,7 +49,7 @@ READ_PERIOD_CYCLES = 8
 """Cycles from one read to the next, at least: reads take turns that others have waited for."""
 
 SETTLE_CYCLES = 36
-"""Cycles after the last counted one until all is in the counters; the bus is let run dry meanwhile."""
+"""Cycles after the last counted one in which the bus is let run dry, at least. Counters are right a few cycles after it."""
 
 EVENT_BITS = 2
 TWICE = (Event.ACC_READS,)
@@ -239,7 +239,8 @@ class Counters(Block):
 
     ``running``: the cycle is counted, with its ``classes`` and ``events``. ``clear``: the first of the running cycles. From then
     on all counters are set anew, which takes CLEAR_CYCLES; meanwhile classes are not looked at, the cycles count as IDLE (only
-    from a memory that answers at once can an instruction have come). SETTLE_CYCLES after the last running cycle, all is counted.
+    from a memory that answers at once can an instruction have come). A read that begins two cycles after
+    the last running one, or later, sees all of them.
     ``trace_running`` and ``trace_classes`` are what is counted, a cycle later.
 
     ``read``: 1 for a cycle, every READ_PERIOD_CYCLES or less often. ``read_data`` is READ_LATENCY_CYCLES later the counter at

@@ -11,11 +11,8 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["RegisteredSkid", "Skid"]
 
 
-class Skid(wiring.Component):
-    """Two places: ``o.valid`` and ``i.ready`` come from registers, ``o.payload`` from one of two; one item a cycle passes.
-
-    An item taken in cycle n is on ``o`` in cycle n + 1 or later.
-    """
+class _Slice(wiring.Component):
+    """The ports of both slices."""
 
     i: Any
     o: Any
@@ -23,6 +20,13 @@ class Skid(wiring.Component):
     def __init__(self, shape: Any) -> None:
         self._shape = shape
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+
+class Skid(_Slice):
+    """Two places: ``o.valid`` and ``i.ready`` come from registers, ``o.payload`` from one of two; one item a cycle passes.
+
+    An item taken in cycle n is on ``o`` in cycle n + 1 or later.
+    """
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """The places are filled and emptied in turn: ``o.ready``, which may come late, moves no payload, only two flags."""
@@ -46,15 +50,8 @@ class Skid(wiring.Component):
         return m
 
 
-class RegisteredSkid(wiring.Component):
+class RegisteredSkid(_Slice):
     """As Skid, with ``o.payload`` from a register: for what is narrow and decided upon at once."""
-
-    i: Any
-    o: Any
-
-    def __init__(self, shape: Any) -> None:
-        self._shape = shape
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """Output register; the second place is used only when the output is blocked."""

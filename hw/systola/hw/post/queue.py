@@ -13,12 +13,8 @@ BLOCK_MEMORY = {"ram_style": "block", "no_rw_check": 1}
 of which no word is read in the cycle in which it is written: block memory then needs no logic to read what was there before."""
 
 
-class BlockQueue(Component):
-    """Up to ``depth`` words (the user keeps count: there is no signal for full) in block memory, read a cycle ahead.
-
-    ``w_en``, ``w_data``: a word goes in. ``r_rdy``, ``r_data``: the oldest one, which ``r_en`` removes. A word that enters an
-    empty queue in cycle n is seen in cycle n + BUFFERED_FIFO_LATENCY_CYCLES. ``r_data`` comes from the memory, late in its cycle.
-    """
+class _Queue(Component):
+    """The ports of both queues."""
 
     w_en: Signal
     w_data: Signal
@@ -27,17 +23,24 @@ class BlockQueue(Component):
     r_data: Signal
 
     def __init__(self, *, width: int, depth: int) -> None:
-        self._index_bits = max(1, (depth - 1).bit_length())
+        self._width, self._depth = width, depth
         super().__init__({"w_en": In(1), "w_data": In(width), "r_en": In(1), "r_rdy": Out(1), "r_data": Out(width)})
+
+
+class BlockQueue(_Queue):
+    """Up to ``depth`` words (the user keeps count: there is no signal for full) in block memory, read a cycle ahead.
+
+    ``w_en``, ``w_data``: a word goes in. ``r_rdy``, ``r_data``: the oldest one, which ``r_en`` removes. A word that enters an
+    empty queue in cycle n is seen in cycle n + BUFFERED_FIFO_LATENCY_CYCLES. ``r_data`` comes from the memory, late in its cycle.
+    """
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """A ring. Equal indices are an empty one, never a full one: a word more is always at the memory's output."""
         m = Module()
-        m.submodules.storage = storage = Memory(
-            shape=len(self.w_data), depth=1 << self._index_bits, init=[], attrs=BLOCK_MEMORY
-        )
+        index_bits = max(1, (self._depth - 1).bit_length())
+        m.submodules.storage = storage = Memory(shape=self._width, depth=1 << index_bits, init=[], attrs=BLOCK_MEMORY)
         write, read = storage.write_port(), storage.read_port()
-        produce, consume = Signal(self._index_bits), Signal(self._index_bits)
+        produce, consume = Signal(index_bits), Signal(index_bits)
         m.d.comb += [
             write.en.eq(self.w_en),
             write.addr.eq(produce),
@@ -54,27 +57,17 @@ class BlockQueue(Component):
         return m
 
 
-class RegisteredQueue(Component):
+class RegisteredQueue(_Queue):
     """A BlockQueue for words that decide something: a register holds ``r_data``, early in its cycle.
 
     A word that enters an empty queue in cycle n is seen in cycle n + BUFFERED_FIFO_LATENCY_CYCLES + 1. For places that are
     reserved long before they are used that is soon enough.
     """
 
-    w_en: Signal
-    w_data: Signal
-    r_en: Signal
-    r_rdy: Signal
-    r_data: Signal
-
-    def __init__(self, *, width: int, depth: int) -> None:
-        self._queue = BlockQueue(width=width, depth=depth)
-        super().__init__({"w_en": In(1), "w_data": In(width), "r_en": In(1), "r_rdy": Out(1), "r_data": Out(width)})
-
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002 - Amaranth's interface
         """The register takes the next word when it is empty or read."""
         m = Module()
-        m.submodules.queue = queue = self._queue
+        m.submodules.queue = queue = BlockQueue(width=self._width, depth=self._depth)
         m.d.comb += [queue.w_en.eq(self.w_en), queue.w_data.eq(self.w_data), queue.r_en.eq(~self.r_rdy | self.r_en)]
         with m.If(queue.r_en):
             m.d.sync += [self.r_rdy.eq(queue.r_rdy), self.r_data.eq(queue.r_data)]
