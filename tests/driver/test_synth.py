@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from small_design import small_design
+from smallest import SMALLEST
 
 from systola.driver.synth import clock, flow
 from systola.driver.synth.clock import achieved_clock, remember
@@ -75,6 +76,19 @@ def test_every_cell_is_in_one_unit() -> None:
     assert report.multiplications.rtl == report.multiplications.blocks == 1 and not report.multiplications.left
     cells = report.units["counter"].cells
     assert report.units["counter"].counts.lut == cells["LUT4"] + 2 * cells["CCU2C"]
+
+
+@pytest.mark.slow
+def test_an_accelerator_is_placed_and_routed() -> None:
+    """The smallest, on a real device, from its description to a bitstream. The clock asked for is low: it routes faster."""
+    result = synthesize_accelerator(Params(SMALLEST), "ecp5-85k", clock_mhz=50.0)
+    report = result.report
+    assert report.fits and report.met and report.fmax_mhz is not None
+    assert report.bitstream is not None and result.bitstream
+    assert report.total.dsp == report.multiplications.blocks >= SMALLEST.array.rows * SMALLEST.array.columns
+    assert not report.multiplications.left, "a multiplication is not in a multiplier"
+    assert report.units["array"].counts.dsp == SMALLEST.array.rows * SMALLEST.array.columns
+    assert report.units["scratchpad"].counts.ram > 0 and report.units[TOP_UNIT].counts.lut < report.total.lut / 50
 
 
 @pytest.mark.usefixtures("small")
